@@ -1,0 +1,1 @@
+"""The page: chat, documents, corrections and log search."""

@@ -1,0 +1,1 @@
+"""Reads documents, cuts them into chunks and writes them to the index."""

@@ -1,0 +1,1 @@
+"""Answers from passages, by the first language model that works."""

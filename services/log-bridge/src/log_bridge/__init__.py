@@ -1,0 +1,1 @@
+"""Searches production logs through an MCP child process."""

@@ -1,0 +1,27 @@
+"""Runs the retriever with its real adapters."""
+
+from sluice.access import PassportVerifier
+from sluice.broker import Broker
+from sluice.embedding import create_embedder
+from sluice.index import Index
+from sluice.sealing import Keyring, read_key
+from sluice.service import run
+from sluice.telemetry import configure_logging
+from starlette.applications import Starlette
+
+from retriever.app import create_app
+from retriever.settings import RetrieverSettings
+
+
+def main() -> tuple[Starlette, RetrieverSettings]:
+    settings = RetrieverSettings()  # pyright: ignore[reportCallIssue]
+    configure_logging("retriever", settings.lane, settings.log_level)
+    embedder = create_embedder(settings)
+    index = Index(settings.chroma_urls, Keyring.from_files(settings.level_key_files), embedder.name)
+    verifier = PassportVerifier(read_key(settings.passport_public_key_path))
+    broker = Broker(settings, service="retriever", verifier=verifier)
+    return create_app(settings, broker=broker, index=index, embedder=embedder, check_index=index.check), settings
+
+
+if __name__ == "__main__":
+    run(main)

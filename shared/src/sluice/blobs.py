@@ -1,0 +1,75 @@
+"""The blob store: sealed files in a local folder, under paths made from the scope."""
+
+import asyncio
+import os
+import re
+import shutil
+from pathlib import Path
+from uuid import uuid4
+
+from sluice.access import Level, Scope
+from sluice.errors import PermanentError
+from sluice.sealing import Keyring
+
+BlobPath = tuple[str, ...]
+_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+
+
+class BlobMissingError(PermanentError):
+    type = "blob-missing"
+
+
+class BlobStore:
+    """Reads and writes sealed blobs at `root/tenant/level/*path`; every part of a path is a plain name made by us."""
+
+    def __init__(self, root: Path, keyring: Keyring) -> None:
+        self._root = root
+        self._keyring = keyring
+
+    async def put(self, scope: Scope, level: Level, path: BlobPath, data: bytes) -> None:
+        """Replaces the blob as a whole, on disk (fsync) before it returns."""
+        await asyncio.to_thread(self._put, scope, level, path, data)
+
+    async def get(self, scope: Scope, level: Level, path: BlobPath) -> bytes:
+        """Raises BlobMissingError, SealBrokenError."""
+        return await asyncio.to_thread(self._get, scope, level, path)
+
+    async def delete(self, scope: Scope, level: Level, prefix: BlobPath) -> None:
+        """Removes a blob or everything below a folder; what is not there counts as removed."""
+        await asyncio.to_thread(self._delete, scope, level, prefix)
+
+    async def list(self, scope: Scope, level: Level, prefix: BlobPath) -> list[str]:
+        """The names directly below a folder, sorted; none when it is not there."""
+        folder = self._file(scope, level, prefix)
+        return await asyncio.to_thread(lambda: sorted(p.name for p in folder.iterdir()) if folder.is_dir() else [])
+
+    def _put(self, scope: Scope, level: Level, path: BlobPath, data: bytes) -> None:
+        file = self._file(scope, level, path)
+        sealed = self._keyring.seal(data, tenant=scope.tenant, level=level, row_id="/".join(path))
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = file.with_name(f"{file.name}.{uuid4().hex}.new")
+        with new.open("wb") as stream:
+            stream.write(sealed)
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.replace(file)
+
+    def _get(self, scope: Scope, level: Level, path: BlobPath) -> bytes:
+        try:
+            sealed = self._file(scope, level, path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise BlobMissingError("the stored copy of this document is missing") from error
+        return self._keyring.open(sealed, tenant=scope.tenant, level=level, row_id="/".join(path))
+
+    def _delete(self, scope: Scope, level: Level, prefix: BlobPath) -> None:
+        place = self._file(scope, level, prefix)
+        if place.is_dir():
+            shutil.rmtree(place, ignore_errors=True)
+        else:
+            place.unlink(missing_ok=True)
+
+    def _file(self, scope: Scope, level: Level, path: BlobPath) -> Path:
+        parts = (scope.tenant, scope.at(level).lower(), *path)
+        if len(parts) < 3 or not all(_PART.fullmatch(part) for part in parts):
+            raise PermanentError("a blob's path has a part that is no plain name")
+        return self._root.joinpath(*parts)

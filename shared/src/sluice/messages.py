@@ -1,0 +1,259 @@
+"""Every message, bound to its stream. A new field has a default; any other change is a new class on a `.v2` stream."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, TypeVar
+from uuid import uuid4
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from sluice.access import Level, digest
+
+M = TypeVar("M", bound="Message")
+
+
+class Part(BaseModel):
+    """A part of a message: frozen, unknown fields ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Turn(Part):
+    """An earlier question of the conversation, and its answer."""
+
+    question: str
+    answer: str
+
+
+class Passage(Part):
+    """A chunk that the asker may read; `offset` counts characters of the extracted text, `score` is a cosine."""
+
+    chunk_id: str
+    document_id: str
+    title: str
+    access_level: Level
+    text: str
+    page: int | None = None
+    offset: int = 0
+    score: float = 0.0
+    fix: bool = False
+
+
+class DocumentReference(Part):
+    """One generation of a document; the original lies in the blob store, or is fetched from `url`."""
+
+    document_id: str
+    generation: int
+    access_level: Level
+    title: str
+    url: str | None = None
+    sha256: str | None = None
+
+
+class Fix(Part):
+    """An answer that a person taught for a question."""
+
+    fix_id: str
+    question: str
+    answer: str
+    access_level: Level
+
+
+class Usage(Part):
+    """Tokens as the provider counted them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Message(Part):
+    """The envelope. `request_id` names the request or job; its passport is verified before anything else is read."""
+
+    stream: ClassVar[str]
+    laned: ClassVar[bool] = True
+    bound: ClassVar[tuple[str, ...]]
+    """The fields whose digest the passport carries."""
+
+    message_id: str = Field(default_factory=lambda: uuid4().hex)
+    request_id: str
+    tenant: str
+    passport: str
+    deadline: AwareDatetime
+    traceparent: str | None = None
+    created_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def asked(self) -> str:
+        return digest_of(type(self), **{name: getattr(self, name) for name in self.bound})
+
+    @classmethod
+    def stream_of(cls, lane: Level) -> str:
+        return f"{cls.stream}.{lane.lower()}" if cls.laned else cls.stream
+
+    def follow(self, kind: type[M], step: str = "", **fields: Any) -> M:
+        """The next message of the same request, its id made from request and step, so that a second copy is known."""
+        return kind(
+            message_id=digest([self.request_id, kind.stream, step])[:32],
+            request_id=self.request_id,
+            tenant=self.tenant,
+            passport=self.passport,
+            deadline=self.deadline,
+            traceparent=self.traceparent,
+            **fields,
+        )
+
+
+def digest_of(kind: type[Message], **fields: Any) -> str:
+    """The digest of a message's bound fields, as the passport carries it."""
+    values = {name: fields[name] for name in kind.bound}
+    return digest({name: v.model_dump(mode="json") if isinstance(v, BaseModel) else v for name, v in values.items()})
+
+
+class QuestionFollowedUp(Message):
+    """A question that rests on the turns before; the llm-router makes it stand alone."""
+
+    stream = "questions.followed-up.v1"
+    bound = ("question",)
+    question: str
+    history: tuple[Turn, ...] = ()
+
+
+class QuestionAsked(Message):
+    """A question to find passages for; `search_query` is it in a form that stands alone."""
+
+    stream = "questions.asked.v1"
+    bound = ("question",)
+    question: str
+    search_query: str
+    history: tuple[Turn, ...] = ()
+
+
+class QuestionGrounded(Message):
+    """A question with the passages that its asker may read, numbered from 1 in this order."""
+
+    stream = "questions.grounded.v1"
+    bound = ("question",)
+    question: str
+    search_query: str
+    history: tuple[Turn, ...] = ()
+    passages: tuple[Passage, ...] = ()
+
+
+class AnswerCompleted(Message):
+    """An answer for the gateway to keep; `level` is the highest of what it rests on, history included."""
+
+    stream = "answers.completed.v1"
+    laned = False
+    bound = ("question",)
+    question: str
+    text: str
+    tier: str
+    finish_reason: Literal["stop", "length", "refused", "cancelled"]
+    level: Level
+    passages: tuple[Passage, ...] = ()
+    citations: tuple[int, ...] = ()
+    usage: Usage = Usage()
+
+
+class DocumentSubmitted(Message):
+    """A document to read, cut, embed and index; the request is its job."""
+
+    stream = "documents.submitted.v1"
+    bound = ("document",)
+    document: DocumentReference
+
+
+class DocumentDeleted(Message):
+    """A document to remove from the index and the blob store."""
+
+    stream = "documents.deleted.v1"
+    bound = ("document",)
+    document: DocumentReference
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    FETCHING = "fetching"
+    PARSING = "parsing"
+    EMBEDDING = "embedding"
+    INDEXING = "indexing"
+    RETRYING = "retrying"
+    DONE = "done"
+    DELETED = "deleted"
+    FAILED = "failed"
+
+    @property
+    def terminal(self) -> bool:
+        return self in (JobState.DONE, JobState.DELETED, JobState.FAILED)
+
+
+class DocumentProgress(Message):
+    """How far a document's job is, for the gateway's catalog; `done` of `total` chunks are embedded."""
+
+    stream = "documents.progress.v1"
+    laned = False
+    bound = ("document",)
+    document: DocumentReference
+    state: JobState
+    attempt: int = 1
+    done: int = 0
+    total: int = 0
+    chunk_count: int | None = None
+    title: str | None = None
+    error: str | None = None
+
+
+class FixTaught(Message):
+    """An answer to be found first from now on."""
+
+    stream = "fixes.taught.v1"
+    bound = ("fix",)
+    fix: Fix
+
+
+class FixWithdrawn(Message):
+    """A fix to forget."""
+
+    stream = "fixes.withdrawn.v1"
+    bound = ("fix",)
+    fix: Fix
+
+
+class FixIndexed(Message):
+    """What became of a fix, for the gateway."""
+
+    stream = "fixes.indexed.v1"
+    laned = False
+    bound = ("fix",)
+    fix: Fix
+    state: Literal["active", "withdrawn", "failed"]
+    error: str | None = None
+
+
+class LogsSearched(Message):
+    """A log search; times bound the search, the tenant's clause is added by the log-bridge from the passport."""
+
+    stream = "logs.searched.v1"
+    laned = False
+    bound = ("query",)
+    query: str
+    start: AwareDatetime
+    end: AwareDatetime
+    limit: int = 50
+    order: Literal["newest", "oldest"] = "newest"
+    cursor: str | None = None
+
+
+MESSAGES: tuple[type[Message], ...] = (
+    QuestionFollowedUp,
+    QuestionAsked,
+    QuestionGrounded,
+    AnswerCompleted,
+    DocumentSubmitted,
+    DocumentDeleted,
+    DocumentProgress,
+    FixTaught,
+    FixWithdrawn,
+    FixIndexed,
+    LogsSearched,
+)

@@ -1,0 +1,87 @@
+"""The outside of a worker: its /healthz, /readyz and /metrics, and its life from start to drain."""
+
+import logging
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sluice.broker import Broker
+from sluice.errors import ConfigurationError, SluiceError, TransientError
+from sluice.settings import CommonSettings
+
+logger = logging.getLogger(__name__)
+Check = Callable[[], Awaitable[None]]
+Closer = Callable[[], Awaitable[None]]
+
+
+def create_worker_app(broker: Broker, *, checks: Sequence[Check] = (), closers: Sequence[Closer] = ()) -> Starlette:
+    """An ASGI app that consumes while it lives. `checks` raise when the worker is not ready; `closers` run last."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        await _check_configuration(checks)
+        await broker.start()
+        logger.info("service.started")
+        yield
+        await broker.stop()
+        for close in closers:
+            await close()
+        logger.info("service.stopped")
+
+    return Starlette(routes=health_routes([broker.check, *checks]), lifespan=lifespan)
+
+
+async def _check_configuration(checks: Sequence[Check]) -> None:
+    """What is away may come back, and /readyz tells; what is set wrongly ends the process."""
+    for check in checks:
+        try:
+            await check()
+        except TransientError as error:
+            logger.warning("service.waits", exc_info=error)
+        except ConfigurationError as error:
+            logger.critical("service.misconfigured", exc_info=error)
+            raise
+
+
+def health_routes(checks: Sequence[Check]) -> list[Any]:
+    """/healthz: the process answers. /readyz: every check passes, else 503 and the reason. /metrics: Prometheus."""
+
+    async def healthz(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(_: Request) -> JSONResponse:
+        try:
+            for check in checks:
+                await check()
+        except SluiceError as error:
+            return JSONResponse({"status": "not ready", "reason": error.detail}, status_code=503)
+        return JSONResponse({"status": "ready"})
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+
+
+def run(create: Callable[[], tuple[Any, CommonSettings]]) -> None:
+    """Serves the app until SIGTERM; a wrong setting ends the process with status 2 and one line that names it."""
+    try:
+        app, settings = create()
+    except ValidationError as error:
+        for item in error.errors(include_input=False, include_url=False):
+            name = "_".join(map(str, item["loc"])).upper() or error.title
+            print(f"setting {name}: {item['msg']}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except ConfigurationError as error:
+        print(error.detail, file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)

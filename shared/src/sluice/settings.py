@@ -1,0 +1,122 @@
+"""Settings that two or more services share, read from the environment once, at start."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sluice.access import Level
+
+
+class Environment(BaseSettings):
+    """Environment variables begin with `SLUICE_`, but for the providers' usual names; an empty one is not set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_", extra="ignore", env_ignore_empty=True, populate_by_name=True
+    )
+
+
+class CommonSettings(Environment):
+    """What every service reads."""
+
+    state_dir: Path = Field(default=Path(".sluice"), description="Folder of all state: keys, data, logs, run.")
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"), description="Redis 7 or Valkey, `rediss://` for TLS."
+    )
+    host: str = Field(default="127.0.0.1", description="Address that the service's own HTTP port is bound to.")
+    port: int = Field(description="Port of /healthz, /readyz and /metrics.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    lease_seconds: float = Field(
+        default=15, gt=0, description="How long a taken message stays a worker's without renewal."
+    )
+    max_attempts: int = Field(default=5, ge=1, description="Failed attempts after which a message is a dead letter.")
+    max_crashes: int = Field(default=3, ge=1, description="Worker deaths after which a message is a dead letter.")
+    shutdown_grace_seconds: float = Field(
+        default=20, gt=0, description="How long started work may go on after SIGTERM."
+    )
+    passport_public_key_file: Path | None = Field(
+        default=None, description="Ed25519 public key that passports are verified with; `<state>/keys/passport.pub`."
+    )
+
+    @property
+    def keys_dir(self) -> Path:
+        return self.state_dir / "keys"
+
+    @property
+    def data_dir(self) -> Path:
+        return self.state_dir / "data"
+
+    @property
+    def passport_public_key_path(self) -> Path:
+        return self.passport_public_key_file or self.keys_dir / "passport.pub"
+
+
+class KeySettings(Environment):
+    """The key of each level; an EXTERNAL lane is given the EXTERNAL one alone."""
+
+    external_key_file: Path | None = Field(
+        default=None, description="32-byte AES key that EXTERNAL rows are sealed with."
+    )
+    internal_key_file: Path | None = Field(
+        default=None, description="The same for INTERNAL rows; not for EXTERNAL lanes."
+    )
+
+    @property
+    def level_key_files(self) -> dict[Level, Path]:
+        files = {Level.EXTERNAL: self.external_key_file, Level.INTERNAL: self.internal_key_file}
+        return {level: path for level, path in files.items() if path is not None}
+
+
+class IndexSettings(Environment):
+    """The Chroma server of each level; an EXTERNAL lane is given the EXTERNAL one alone."""
+
+    chroma_external_url: str | None = Field(default=None, description="Chroma server of EXTERNAL chunks.")
+    chroma_internal_url: str | None = Field(default=None, description="The same for INTERNAL; not for EXTERNAL lanes.")
+
+    @property
+    def chroma_urls(self) -> dict[Level, str]:
+        urls = {Level.EXTERNAL: self.chroma_external_url, Level.INTERNAL: self.chroma_internal_url}
+        return {level: url for level, url in urls.items() if url is not None}
+
+
+class EmbeddingSettings(Environment):
+    """Which embedding model; all that read or write one index must name the same."""
+
+    embedding_provider: Literal["local", "gemini", "azure"] = Field(
+        default="local", description="`local` (all-MiniLM-L6-v2, English, in the package), `gemini` or `azure`."
+    )
+    embedding_model: str | None = Field(
+        default=None, description="Model or deployment: gemini-embedding-001, text-embedding-3-small."
+    )
+    embedding_threads: int = Field(default=2, ge=1, description="CPU threads of the local embedding model.")
+    gemini_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("gemini_api_key", "GEMINI_API_KEY"),
+        description="Google Gemini API key.",
+    )
+    gemini_base_url: str | None = Field(default=None, description="Another address of the Gemini API.")
+    azure_openai_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("azure_openai_api_key", "AZURE_OPENAI_API_KEY"),
+        description="Azure OpenAI key.",
+    )
+    azure_openai_endpoint: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("azure_openai_endpoint", "AZURE_OPENAI_ENDPOINT"),
+        description="Azure OpenAI endpoint, https://NAME.openai.azure.com.",
+    )
+
+    @model_validator(mode="after")
+    def _provider_has_its_key(self) -> Self:
+        if self.embedding_provider == "gemini" and not self.gemini_api_key:
+            raise ValueError("SLUICE_EMBEDDING_PROVIDER=gemini needs GEMINI_API_KEY")
+        if self.embedding_provider == "azure" and not (self.azure_openai_api_key and self.azure_openai_endpoint):
+            raise ValueError("SLUICE_EMBEDDING_PROVIDER=azure needs AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT")
+        return self
+
+
+class LaneSettings(CommonSettings):
+    """A service that runs once a lane: the INTERNAL lane serves INTERNAL people and reads both levels."""
+
+    lane: Level = Field(description="EXTERNAL or INTERNAL: whose requests this process serves.")

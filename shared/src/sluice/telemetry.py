@@ -1,0 +1,71 @@
+"""Structured logs: one JSON object a line on stdout, with request id and tenant, never with content."""
+
+import json
+import logging
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from sluice.access import Level
+from sluice.errors import SluiceError
+
+_context: ContextVar[dict[str, str] | None] = ContextVar("sluice_log_context", default=None)
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+@contextmanager
+def log_context(**values: str) -> Generator[None]:
+    """Adds fields (request_id, tenant) to every record that is logged inside."""
+    token = _context.set({**(_context.get() or {}), **values})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+class JsonFormatter(logging.Formatter):
+    """`{"time", "level", "service", "lane", "event", ...}`; an exception is told by type and place alone."""
+
+    def __init__(self, service: str, lane: Level | None) -> None:
+        super().__init__()
+        self._fixed = {"service": service} | ({"lane": lane} if lane else {})
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            **self._fixed,
+            "event": record.getMessage(),
+            "logger": record.name,
+            **(_context.get() or {}),
+            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line |= _describe(record.exc_info[1])
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _describe(error: BaseException) -> dict[str, str]:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+    detail = {"detail": error.detail} if isinstance(error, SluiceError) else {}
+    return {"error": type(error).__name__, "place": place, **detail}
+
+
+def configure_logging(service: str, lane: Level | None = None, level: str = "INFO") -> None:
+    """Sends every logger's records to stdout as JSON lines; libraries speak from WARNING on."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter(service, lane))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
+    for name in ("sluice", service.replace("-", "_")):
+        logging.getLogger(name).setLevel(level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], True

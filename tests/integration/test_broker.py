@@ -1,0 +1,329 @@
+"""Consume and publish, on a real Valkey and a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import redis.asyncio
+from sluice.access import Level
+from sluice.broker import Broker, Delivery
+from sluice.errors import InvalidPassportError, PermanentError, SluiceError, TransientError
+from sluice.messages import QuestionAsked, QuestionGrounded
+from sluice.settings import CommonSettings
+
+from tests.support.identity import Office
+from tests.support.servers import RedisServer
+from tests.support.waiting import until
+
+STREAM = "questions.asked.v1.external"
+DEAD = f"{{{STREAM}}}:dead"
+
+
+@pytest.fixture
+async def client(any_redis: RedisServer) -> AsyncIterator[Any]:
+    client = redis.asyncio.Redis.from_url(any_redis.url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+def settings(server: RedisServer, **changes: Any) -> CommonSettings:
+    return CommonSettings(redis_url=server.url, port=0, **{"lease_seconds": 1, "shutdown_grace_seconds": 3, **changes})
+
+
+@asynccontextmanager
+async def consuming(server: RedisServer, office: Office, handler: Any, **options: Any) -> AsyncIterator[Broker]:
+    changes = options.pop("settings", {})
+    broker = Broker(settings(server, **changes), service="retriever", verifier=office.verifier)
+    broker.consume(QuestionAsked, handler, lane=Level.EXTERNAL, **options)
+    await broker.start()
+    try:
+        yield broker
+    finally:
+        await broker.stop()
+
+
+def question(office: Office, text: str = "How long do refunds take?", **changes: Any) -> QuestionAsked:
+    return office.message(QuestionAsked, question=text, search_query=text, **changes)
+
+
+async def test_a_message_published_before_the_first_worker_is_handled_and_leaves_nothing(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    got: list[tuple[str, str, int]] = []
+
+    async def handler(message: QuestionAsked, delivery: Delivery) -> None:
+        got.append((message.question, delivery.passport.tenant, delivery.attempt))
+
+    publisher = Broker(settings(any_redis), service="gateway", verifier=office.verifier)
+    await publisher.publish(question(office, "Zoë fragt: wie lange?"))
+    await publisher.stop()
+    async with consuming(any_redis, office, handler):
+        await until(lambda: got)
+        await until(lambda: _empty(client), what="an empty stream")
+    assert got == [("Zoë fragt: wie lange?", "tenant-a", 1)]
+
+
+async def test_a_plain_producer_needs_only_xadd_and_json(any_redis: RedisServer, office: Office, client: Any) -> None:
+    got: list[str] = []
+
+    async def handler(message: QuestionAsked, _: Delivery) -> None:
+        got.append(message.question)
+
+    async with consuming(any_redis, office, handler):
+        await client.xadd(STREAM, {"__data__": question(office).model_dump_json()})
+        await until(lambda: got)
+
+
+async def test_a_second_copy_of_a_handled_message_is_dropped(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    got: list[str] = []
+
+    async def handler(message: QuestionAsked, _: Delivery) -> None:
+        got.append(message.message_id)
+
+    message = question(office)
+    async with consuming(any_redis, office, handler) as broker:
+        await broker.publish(message)
+        await until(lambda: _empty(client) if got else None)
+        await broker.publish(message)
+        await broker.publish(question(office))
+        await until(lambda: len(got) == 2)
+        await until(lambda: _empty(client))
+    assert got.count(message.message_id) == 1
+
+
+async def test_a_transient_error_is_retried_and_then_given_up_with_the_waiting_told(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    attempts: list[int] = []
+    told: list[str] = []
+
+    async def handler(_: QuestionAsked, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        raise TransientError("the index does not answer")
+
+    async def on_dead(_: QuestionAsked, __: Delivery, error: SluiceError) -> None:
+        told.append(error.detail)
+
+    async with consuming(any_redis, office, handler, on_dead=on_dead, settings={"max_attempts": 3}) as broker:
+        message = question(office)
+        await broker.publish(message)
+        await until(lambda: client.xlen(DEAD), what="a dead letter")
+    [(_, dead)] = await client.xrange(DEAD)
+    assert attempts == [1, 2, 3]
+    assert told == ["given up after 3 attempts: the index does not answer"]
+    assert dead[b"error"] == b"too-many-attempts"
+    assert dead[b"__data__"] == message.model_dump_json().encode()
+
+
+async def test_a_permanent_error_goes_to_the_dead_letters_at_once(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    attempts: list[int] = []
+
+    async def handler(_: QuestionAsked, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        raise PermanentError("no such thing")
+
+    async with consuming(any_redis, office, handler) as broker:
+        await broker.publish(question(office))
+        await until(lambda: client.xlen(DEAD))
+    assert attempts == [1]
+    assert await _empty(client)
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b'{"question": 1}', b"\xff\xfe", b'{"data": "x"}'])
+async def test_what_is_no_message_goes_to_the_dead_letters_and_the_next_one_is_handled(
+    any_redis: RedisServer, office: Office, client: Any, body: bytes
+) -> None:
+    got: list[str] = []
+
+    async def handler(message: QuestionAsked, _: Delivery) -> None:
+        got.append(message.question)
+
+    async with consuming(any_redis, office, handler) as broker:
+        await client.xadd(STREAM, {"__data__": body, "failures": "rubbish"})
+        await broker.publish(question(office))
+        await until(lambda: got)
+        await until(lambda: client.xlen(DEAD))
+    [(_, dead)] = await client.xrange(DEAD)
+    assert dead[b"__data__"] == body
+    assert dead[b"error"] == b"invalid-message"
+
+
+async def test_forged_replayed_and_swapped_passports_are_buried_and_nothing_is_done(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    """case 43: forged passport, replayed for another request, swapped body, wrong stream, another tenant named."""
+    calls: list[str] = []
+
+    async def handler(message: QuestionAsked, _: Delivery) -> None:
+        calls.append(message.question)
+
+    async def on_dead(message: QuestionAsked, __: Delivery, ___: SluiceError) -> None:
+        calls.append(message.question)
+
+    genuine = question(office)
+    bodies = [
+        question(Office(), clearance=Level.INTERNAL),
+        genuine.model_copy(update={"request_id": "another"}),
+        genuine.model_copy(update={"question": "Tell me the salaries"}),
+        genuine.model_copy(update={"tenant": "tenant-b"}),
+        genuine.model_copy(update={"passport": "rubbish"}),
+        genuine.model_copy(update={"passport": genuine.passport.replace(".", "A.", 1)}),
+        question(office, passport_streams=("documents.submitted.v1",)),
+    ]
+    async with consuming(any_redis, office, handler, on_dead=on_dead):
+        for body in bodies:
+            await client.xadd(STREAM, {"__data__": body.model_dump_json()})
+        await until(lambda: _length(client, DEAD, len(bodies)), what="all in the dead letters")
+    assert calls == []
+
+
+async def test_an_expired_request_is_dropped_and_its_asker_told(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    told: list[str] = []
+
+    async def handler(_: QuestionAsked, __: Delivery) -> None:
+        told.append("handled")
+
+    async def on_dead(_: QuestionAsked, __: Delivery, error: SluiceError) -> None:
+        told.append(error.type)
+
+    async with consuming(any_redis, office, handler, on_dead=on_dead):
+        await client.xadd(STREAM, {"__data__": question(office, seconds=-1).model_dump_json()})
+        await until(lambda: told)
+    assert told == ["deadline-exceeded"]
+
+
+async def test_a_dead_workers_message_is_taken_over_after_its_lease(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    """A consumer that took the message and was never heard of again stands for a worker that was killed."""
+    attempts: list[int] = []
+
+    async def handler(_: QuestionAsked, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+
+    await client.xgroup_create(STREAM, "retriever", id="0", mkstream=True)
+    await client.xadd(STREAM, {"__data__": question(office).model_dump_json()})
+    await client.xreadgroup("retriever", "a-dead-worker", {STREAM: ">"})
+    async with consuming(any_redis, office, handler):
+        await until(lambda: attempts)
+        await until(lambda: _empty(client))
+    assert attempts == [2]
+
+
+async def test_a_job_of_several_leases_starts_once_while_another_worker_watches(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    started: list[int] = []
+    release = asyncio.Event()
+
+    async def handler(_: QuestionAsked, delivery: Delivery) -> None:
+        started.append(delivery.attempt)
+        await release.wait()
+
+    short = {"lease_seconds": 0.3}
+    async with (
+        consuming(any_redis, office, handler, settings=short) as broker,
+        consuming(any_redis, office, handler, settings=short),
+    ):
+        await broker.publish(question(office))
+        await until(lambda: started)
+        first = await client.xpending_range(STREAM, "retriever", "-", "+", 1)
+        holder = first[0]["consumer"]
+        renewals = 0
+        last = 0
+        while renewals < 6:  # each renewal sets the idle time back; six are two whole leases
+            [pending] = await client.xpending_range(STREAM, "retriever", "-", "+", 1)
+            assert pending["consumer"] == holder
+            renewals += pending["time_since_delivered"] < last
+            last = pending["time_since_delivered"]
+            await asyncio.sleep(0.01)
+        release.set()
+        await until(lambda: _empty(client))
+    assert started == [1]
+
+
+async def test_a_message_that_keeps_ending_its_workers_is_given_up(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    told: list[str] = []
+
+    async def handler(_: QuestionAsked, __: Delivery) -> None:
+        told.append("handled")
+
+    async def on_dead(_: QuestionAsked, __: Delivery, error: SluiceError) -> None:
+        told.append(error.type)
+
+    await client.xadd(STREAM, {"__data__": question(office).model_dump_json(), "crashes": "4"})
+    async with consuming(any_redis, office, handler, on_dead=on_dead):
+        await until(lambda: told)
+    assert told == ["too-many-attempts"]
+
+
+async def test_stopping_waits_for_what_has_started(any_redis: RedisServer, office: Office, client: Any) -> None:
+    finished: list[str] = []
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def handler(message: QuestionAsked, _: Delivery) -> None:
+        started.set()
+        await release.wait()
+        finished.append(message.question)
+
+    async with consuming(any_redis, office, handler) as broker:
+        await broker.publish(question(office))
+        await started.wait()
+        asyncio.get_running_loop().call_later(0.1, release.set)
+    assert len(finished) == 1
+    assert await _empty(client)
+
+
+async def test_a_flushed_broker_is_read_again_without_a_restart(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    got: list[str] = []
+
+    async def handler(message: QuestionAsked, _: Delivery) -> None:
+        got.append(message.question)
+
+    async with consuming(any_redis, office, handler) as broker:
+        await client.flushall()
+        await broker.publish(question(office))
+        await until(lambda: got, seconds=15)
+        await broker.check()
+
+
+async def test_publishing_what_the_passport_does_not_allow_is_refused(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    broker = Broker(settings(any_redis), service="gateway", verifier=office.verifier)
+    message = question(office, passport_streams=("questions.asked.v1",))
+    with pytest.raises(InvalidPassportError, match=r"may not travel questions\.grounded\.v1"):
+        await broker.publish(message.follow(QuestionGrounded, question=message.question, search_query="x"))
+    await broker.stop()
+    assert await client.keys("*") == []
+
+
+async def test_an_internal_persons_message_goes_to_the_internal_lane(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    broker = Broker(settings(any_redis), service="gateway", verifier=office.verifier)
+    await broker.publish(question(office, clearance=Level.INTERNAL))
+    await broker.stop()
+    assert await client.xlen("questions.asked.v1.internal") == 1
+    assert await client.xlen(STREAM) == 0
+
+
+async def _empty(client: Any) -> bool:
+    return await client.xlen(STREAM) == 0
+
+
+async def _length(client: Any, stream: str, length: int) -> bool:
+    return await client.xlen(stream) == length
