@@ -73,7 +73,7 @@ class Index:
         for level in self._urls:
             try:
                 collections = await (await self._client(level)).list_collections()
-            except (ChromaError, httpx.HTTPError, ValueError) as error:
+            except (ChromaError, httpx.HTTPError) as error:
                 raise TransientError(f"the {level} index does not answer") from error
             for collection in collections:
                 self._check_model(collection)
@@ -95,7 +95,7 @@ class Index:
         """Writes a fix, to be found by its question's vector."""
         content = {"text": fix.answer, "title": fix.question}
         metadata = {"access_level": level, "kind": "manual_fix", "document_id": fix.fix_id, "generation": 1}
-        row = (fix.fix_id, vector, metadata, self._seal(scope, level, fix.fix_id, content))
+        row = (fix.fix_id, list(vector), metadata, self._seal(scope, level, fix.fix_id, content))
         await self._write(scope, level, "fixes", [row])
 
     async def delete_fix(self, scope: Scope, level: Level, fix_id: str) -> None:
@@ -120,7 +120,7 @@ class Index:
             "ordinal": chunk.ordinal,
         }
         content = {"text": chunk.text, "title": chunk.title, "page": chunk.page, "offset": chunk.offset}
-        return chunk.chunk_id, chunk.vector, metadata, self._seal(scope, level, chunk.chunk_id, content)
+        return chunk.chunk_id, list(chunk.vector), metadata, self._seal(scope, level, chunk.chunk_id, content)
 
     def _seal(self, scope: Scope, level: Level, row_id: str, content: dict[str, Any]) -> str:
         plaintext = json.dumps(content, ensure_ascii=False).encode()
@@ -132,26 +132,26 @@ class Index:
         try:
             collection = await self._collection(scope, level, kind)
             await collection.upsert(ids=ids, embeddings=vectors, metadatas=metadatas, documents=documents)
-        except (ChromaError, httpx.HTTPError, ValueError) as error:
+        except (ChromaError, httpx.HTTPError) as error:
             self._collections.clear()
             raise TransientError(f"the {level} index cannot be written") from error
 
     async def _delete(self, scope: Scope, level: Level, kind: str, **selection: Any) -> None:
         try:
             await (await self._collection(scope, level, kind)).delete(**selection)
-        except (ChromaError, httpx.HTTPError, ValueError) as error:
+        except (ChromaError, httpx.HTTPError) as error:
             self._collections.clear()
             raise TransientError(f"the {level} index cannot be written") from error
 
     async def _query(self, scope: Scope, level: Level, kind: str, vector: Vector, limit: int) -> list[Passage]:
         try:
             result: Any = await (await self._collection(scope, level, kind)).query(
-                query_embeddings=[vector],
+                query_embeddings=[list(vector)],
                 n_results=limit,
                 where={"access_level": level.value},
                 include=["documents", "metadatas", "distances"],
             )
-        except (ChromaError, httpx.HTTPError, ValueError) as error:
+        except (ChromaError, httpx.HTTPError) as error:
             self._collections.clear()
             raise TransientError(f"the {level} index does not answer") from error
         rows = zip(
@@ -203,10 +203,13 @@ class Index:
             raise PermanentError(f"this process knows no {level} index")
         if level not in self._clients:
             url = urlsplit(self._urls[level])
-            self._clients[level] = await chromadb.AsyncHttpClient(
-                host=url.hostname or "localhost",
-                port=url.port or 8000,
-                ssl=url.scheme == "https",
-                settings=ChromaSettings(anonymized_telemetry=False),
-            )
+            try:
+                self._clients[level] = await chromadb.AsyncHttpClient(
+                    host=url.hostname or "localhost",
+                    port=url.port or 8000,
+                    ssl=url.scheme == "https",
+                    settings=ChromaSettings(anonymized_telemetry=False),
+                )
+            except ValueError as error:  # "Could not connect to a Chroma server"
+                raise TransientError(f"the {level} index does not answer") from error
         return self._clients[level]

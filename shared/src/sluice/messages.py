@@ -242,6 +242,7 @@ class LogsSearched(Message):
     limit: int = 50
     order: Literal["newest", "oldest"] = "newest"
     cursor: str | None = None
+    interval_seconds: int | None = None
 
 
 MESSAGES: tuple[type[Message], ...] = (

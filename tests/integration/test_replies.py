@@ -1,0 +1,110 @@
+"""The reply log of a request, on a real Valkey and a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import redis.asyncio
+from sluice.access import Level
+from sluice.errors import DeadlineExceededError
+from sluice.replies import CancelledByClientError, Event, ReplyLog, SupersededError
+
+from tests.support.servers import RedisServer
+from tests.support.waiting import until
+
+LANE = Level.EXTERNAL
+DONE = Event("done", {"answer_id": "r"})
+
+
+@pytest.fixture
+async def client(any_redis: RedisServer) -> AsyncIterator[Any]:
+    client = redis.asyncio.Redis.from_url(any_redis.url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def replies(client: Any) -> AsyncIterator[ReplyLog]:
+    log = ReplyLog(client)
+    yield log
+    await log.close()
+
+
+def token(text: str) -> Event:
+    return Event("token", {"text": text})
+
+
+async def test_a_reader_gets_what_was_written_before_and_after_it_came_in_order_and_once(replies: ReplyLog) -> None:
+    writer = replies.writer(LANE, "r", attempt=1)
+    await writer.append(token("a"), token("b"))
+    got: list[str] = []
+
+    async def read() -> None:
+        async for event in replies.read(LANE, "r"):
+            got.append(event.data.get("text", event.name))
+
+    reading = asyncio.create_task(read())
+    await until(lambda: len(got) == 2)
+    for letter in "cdefgh":
+        await writer.append(token(letter))
+    await replies.finish(LANE, "r", DONE)
+    await asyncio.wait_for(reading, 5)
+    assert got == [*"abcdefgh", "done"]
+
+
+async def test_a_reader_resumes_behind_the_id_that_it_saw_last(replies: ReplyLog) -> None:
+    await replies.writer(LANE, "r", attempt=1).append(*map(token, "abc"))
+    await replies.finish(LANE, "r", DONE)
+    events = [event async for event in replies.read(LANE, "r")]
+    resumed = [event async for event in replies.read(LANE, "r", after=events[1].id)]
+    assert resumed == events[2:]
+
+
+async def test_there_is_one_terminal_event_and_nothing_after_it(replies: ReplyLog) -> None:
+    writer = replies.writer(LANE, "r", attempt=1)
+    assert await replies.finish(LANE, "r", DONE) is True
+    assert await replies.fail(LANE, "r", DeadlineExceededError("too late")) is False
+    with pytest.raises(SupersededError):
+        await writer.append(token("late"))
+    assert [event.name async for event in replies.read(LANE, "r")] == ["done"]
+
+
+async def test_an_older_attempt_cannot_write_behind_a_newer_one(replies: ReplyLog) -> None:
+    old, new = replies.writer(LANE, "r", attempt=1), replies.writer(LANE, "r", attempt=2)
+    await old.append(token("a"))
+    await new.append(token("b"))
+    with pytest.raises(SupersededError):
+        await old.append(token("c"))
+
+
+async def test_a_cancelled_request_is_told_to_its_writer_even_when_it_has_nothing_to_write(replies: ReplyLog) -> None:
+    writer = replies.writer(LANE, "r", attempt=1)
+    await writer.append()
+    await replies.cancel(LANE, "r")
+    with pytest.raises(CancelledByClientError):
+        await writer.append()
+
+
+async def test_the_same_request_id_in_another_lane_is_another_log(replies: ReplyLog) -> None:
+    await replies.finish(Level.INTERNAL, "r", DONE)
+    assert not await replies.finished(LANE, "r")
+
+
+async def test_a_reader_goes_on_when_its_pubsub_connection_is_killed(replies: ReplyLog, client: Any) -> None:
+    got: list[str] = []
+
+    async def read() -> None:
+        async for event in replies.read(LANE, "r"):
+            got.append(event.data.get("text", event.name))
+
+    reading = asyncio.create_task(read())
+    writer = replies.writer(LANE, "r", attempt=1)
+    await writer.append(token("a"))
+    await until(lambda: got == ["a"])
+    await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await writer.append(token("b"))
+    await replies.finish(LANE, "r", DONE)
+    await asyncio.wait_for(reading, 10)
+    assert got == ["a", "b", "done"]

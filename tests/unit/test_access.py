@@ -1,0 +1,122 @@
+"""Clearance, passports and scopes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sluice.access import Level, PassportExpiredError, Right, clearance_of, normalise_email
+from sluice.errors import AccessDeniedError, InvalidPassportError
+
+from tests.support.identity import Office, passport
+
+STAFF = ("razorpay.com",)
+OUTSIDERS = [
+    "a@razorpay.com.evil.com",
+    "x@evilrazorpay.com",
+    "a@sub.razorpay.com",
+    "a@razorpay.com.",
+    "a@razorpay.com\0",
+    "a@razorpay.com\n",
+    "a\n@razorpay.com",
+    "a@b@razorpay.com",
+    "a@evil.com@razorpay.com",
+    '"a@evil.com"@razorpay.com',
+    '"a b"@razorpay.com',
+    "a@rаzorpay.com",  # a Cyrillic a
+    "a@ｒazorpay.com",
+    "ａ@razorpay.com",
+    "a@razorpay。com",
+    "a @razorpay.com",
+    " a@razorpay.com",
+    "a@razorpay.com ",
+    "<a@razorpay.com>",
+    "A <a@razorpay.com>",
+    "a@[razorpay.com]",
+    "@razorpay.com",
+    "razorpay.com",
+    "a@",
+    ".a@razorpay.com",
+    "a..b@razorpay.com",
+    "a@razorpay",
+    "a@com",
+    "a,b@evil.com,c@razorpay.com",
+    "a@razorpay.com,b@evil.com",
+    "a@RAZORPAY.COM\u2028",
+    "a@xn--rzorpay-hyf.com",
+    "",
+    f"{'a' * 65}@razorpay.com",
+]
+
+
+@pytest.mark.parametrize("address", OUTSIDERS)
+def test_an_address_that_only_looks_internal_is_external(address: str) -> None:
+    """case 13: sub-domains, look-alikes, odd and quoted local parts, control characters."""
+    assert clearance_of(address, STAFF, verified=True) is Level.EXTERNAL
+
+
+@pytest.mark.parametrize("address", ["a@razorpay.com", "A+tag@RazorPay.COM", "o'brien-x_y@razorpay.com"])
+def test_an_address_at_exactly_the_internal_domain_is_internal(address: str) -> None:
+    assert clearance_of(address, STAFF, verified=True) is Level.INTERNAL
+    assert clearance_of(address, ("other.com",), verified=True) is Level.EXTERNAL
+    assert clearance_of(address, (), verified=True) is Level.EXTERNAL
+
+
+@pytest.mark.parametrize("verified", [False, None, "true", 1])
+def test_an_unverified_address_is_external(verified: object) -> None:
+    """case 14: only exactly true counts."""
+    assert clearance_of("a@razorpay.com", STAFF, verified=verified) is Level.EXTERNAL  # pyright: ignore[reportArgumentType]
+
+
+def test_the_same_person_is_the_same_in_any_case() -> None:
+    assert normalise_email("A+tag@RazorPay.COM") == normalise_email("a+TAG@razorpay.com") == "a+tag@razorpay.com"
+
+
+def test_a_passport_survives_its_journey_and_holds_for_its_request_alone(office: Office) -> None:
+    made = passport(job="j", asked="a", streams=("s.v1",), clearance=Level.INTERNAL, tenant="Zoë")
+    token = office.signer.sign(made)
+    seen = office.verifier.verify(token, stream="s.v1", job="j", asked="a")
+    assert (seen.tenant, seen.clearance, seen.rights, seen.subject) == ("Zoë", Level.INTERNAL, made.rights, "person-1")
+    for other in ({"stream": "t.v1"}, {"job": "k"}, {"asked": "b"}):
+        with pytest.raises(InvalidPassportError):
+            office.verifier.verify(token, **{"stream": "s.v1", "job": "j", "asked": "a", **other})
+
+
+def test_any_changed_character_of_a_passport_is_noticed(office: Office) -> None:
+    token = office.signer.sign(passport(job="j", asked="a", streams=("s.v1",)))
+    for at in range(len(token)):
+        changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
+        if changed.rstrip("ABCDEFGHIJKLMNOP") == token.rstrip("ABCDEFGHIJKLMNOP") and at == len(token) - 1:
+            continue  # the last character's low bits carry no data
+        with pytest.raises(InvalidPassportError):
+            office.verifier.verify(changed, stream="s.v1", job="j", asked="a")
+
+
+def test_another_keys_passport_is_refused(office: Office) -> None:
+    token = Office().signer.sign(passport(job="j", asked="a", streams=("s.v1",)))
+    with pytest.raises(InvalidPassportError, match="not signed by this system"):
+        office.verifier.verify(token, stream="s.v1", job="j", asked="a")
+
+
+@pytest.mark.parametrize("token", ["", ".", "a.b.c", "é.é", "e30.e30", "=.="])
+def test_rubbish_is_no_passport(office: Office, token: str) -> None:
+    with pytest.raises(InvalidPassportError):
+        office.verifier.verify(token, stream="s.v1", job="j", asked="a")
+
+
+def test_an_expired_passport_is_told_apart_from_a_forged_one(office: Office) -> None:
+    expired = passport(job="j", asked="a", streams=("s.v1",), expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    with pytest.raises(PassportExpiredError):
+        office.verifier.verify(office.signer.sign(expired), stream="s.v1", job="j", asked="a")
+
+
+def test_a_scope_reaches_up_to_its_clearance_and_no_higher() -> None:
+    assert passport(clearance=Level.INTERNAL).scope.levels == (Level.EXTERNAL, Level.INTERNAL)
+    external = passport(clearance=Level.EXTERNAL, rights=frozenset(Right)).scope
+    assert external.levels == (Level.EXTERNAL,)
+    with pytest.raises(AccessDeniedError):
+        external.at(Level.INTERNAL)
+
+
+def test_internal_is_the_higher_level() -> None:
+    assert max(Level) is Level.INTERNAL
+    assert Level.EXTERNAL < Level.INTERNAL
+    assert not Level.INTERNAL < Level.INTERNAL
