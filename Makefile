@@ -19,6 +19,7 @@ check: install  ## ruff, pyright, import rules, contracts
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.contract.check
+	$(BIN)/python -m scripts.settings_table --check
 
 fix: install
 	$(BIN)/ruff check --fix .
