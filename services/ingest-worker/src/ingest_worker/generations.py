@@ -1,0 +1,48 @@
+"""Remembers the newest generation of each document: messages come late and twice, and must not bring back the old."""
+
+from sluice.access import Scope
+from sluice.errors import PermanentError
+from sluice.messages import DocumentReference
+
+from ingest_worker.ports import Blobs
+
+
+class ReplacedError(PermanentError):
+    """A newer version came in, or the document was deleted."""
+
+    type = "replaced"
+
+    def __init__(self, detail: str = "a newer version took this document's place, or it was deleted") -> None:
+        super().__init__(detail)
+
+
+class Generations:
+    """A mark a generation, so that two writers at once cannot overwrite each other's; marks outlive their document."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    async def begin(self, document: DocumentReference, scope: Scope) -> None:
+        """Raises ReplacedError when a newer generation was begun, or the document was deleted."""
+        await self.check(document, scope)
+        await self._mark(document.document_id, document.generation, scope)
+
+    async def check(self, document: DocumentReference, scope: Scope) -> None:
+        """Raises ReplacedError, as `begin` does."""
+        if await self.newest(document.document_id, scope) > document.generation:
+            raise ReplacedError
+
+    async def close(self, document: DocumentReference, scope: Scope) -> None:
+        """Counts the generation after this one as begun, so that this one and those before stay deleted."""
+        await self._mark(document.document_id, document.generation + 1, scope)
+
+    async def newest(self, document_id: str, scope: Scope) -> int:
+        """0 for a document never seen."""
+        marks = [
+            m for level in scope.levels for m in await self._blobs.list(scope, level, ("generations", document_id))
+        ]
+        return max((int(mark) for mark in marks if mark.isdecimal()), default=0)
+
+    async def _mark(self, document_id: str, generation: int, scope: Scope) -> None:
+        for level in scope.levels:  # a document may change its level
+            await self._blobs.put(scope, level, ("generations", document_id, str(generation)), b"")

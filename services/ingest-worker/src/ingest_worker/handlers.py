@@ -1,0 +1,72 @@
+"""Documents and fixes in, progress out. Each stream has consumers of its own: a long PDF never delays a fix."""
+
+from sluice.access import Level, Passport, Right
+from sluice.broker import Broker, Delivery
+from sluice.errors import AccessDeniedError, SluiceError, TransientError
+from sluice.messages import DocumentDeleted, DocumentSubmitted, FixIndexed, FixTaught, FixWithdrawn, JobState
+
+from ingest_worker.delete import Delete
+from ingest_worker.ingest import Ingest
+from ingest_worker.progress import Progress, progress_of
+from ingest_worker.teach import Teach, Withdraw
+
+
+def register_documents(
+    broker: Broker, ingest: Ingest, delete: Delete, *, lane: Level, document_concurrency: int, delete_concurrency: int
+) -> None:
+    async def on_submitted(message: DocumentSubmitted, delivery: Delivery) -> None:
+        _require(Right.UPLOAD, delivery.passport)
+        progress = Progress(broker.publish, message, delivery.attempt)
+        try:
+            indexed = await ingest(message.document, delivery.passport.scope, progress)
+        except TransientError as error:
+            await broker.publish(progress_of(message, delivery.attempt, JobState.RETRYING, error=error.detail))
+            raise
+        count = indexed.chunk_count
+        await broker.publish(
+            progress_of(
+                message,
+                delivery.attempt,
+                JobState.DONE,
+                done=count,
+                total=count,
+                chunk_count=count,
+                title=indexed.title,
+            )
+        )
+
+    async def on_deleted(message: DocumentDeleted, delivery: Delivery) -> None:
+        _require(Right.UPLOAD, delivery.passport)
+        await delete(message.document, delivery.passport.scope)
+        await broker.publish(progress_of(message, delivery.attempt, JobState.DELETED))
+
+    async def on_dead(message: DocumentSubmitted | DocumentDeleted, delivery: Delivery, error: SluiceError) -> None:
+        await broker.publish(progress_of(message, delivery.attempt, JobState.FAILED, error=str(error)))
+
+    broker.consume(DocumentSubmitted, on_submitted, lane=lane, concurrency=document_concurrency, on_dead=on_dead)
+    broker.consume(DocumentDeleted, on_deleted, lane=lane, concurrency=delete_concurrency, on_dead=on_dead)
+
+
+def register_fixes(broker: Broker, teach: Teach, withdraw: Withdraw, *, lane: Level, concurrency: int) -> None:
+    async def on_taught(message: FixTaught, delivery: Delivery) -> None:
+        _require(Right.TEACH, delivery.passport)
+        await teach(message.fix, delivery.passport.scope)
+        await broker.publish(message.follow(FixIndexed, step="active", fix=message.fix, state="active"))
+
+    async def on_withdrawn(message: FixWithdrawn, delivery: Delivery) -> None:
+        _require(Right.TEACH, delivery.passport)
+        await withdraw(message.fix, delivery.passport.scope)
+        await broker.publish(message.follow(FixIndexed, step="withdrawn", fix=message.fix, state="withdrawn"))
+
+    async def on_dead(message: FixTaught | FixWithdrawn, delivery: Delivery, error: SluiceError) -> None:
+        await broker.publish(
+            message.follow(FixIndexed, step="failed", fix=message.fix, state="failed", error=str(error))
+        )
+
+    broker.consume(FixTaught, on_taught, lane=lane, concurrency=concurrency, on_dead=on_dead)
+    broker.consume(FixWithdrawn, on_withdrawn, lane=lane, concurrency=concurrency, on_dead=on_dead)
+
+
+def _require(right: Right, passport: Passport) -> None:
+    if right not in passport.rights:
+        raise AccessDeniedError(f"this needs the right to {right}")
