@@ -5,7 +5,7 @@ from sluice.settings import EmbeddingSettings, IndexSettings, KeySettings, LaneS
 
 
 class RetrieverSettings(LaneSettings, IndexSettings, KeySettings, EmbeddingSettings):
-    port: int = Field(default=8120, description="Port of /healthz, /readyz and /metrics.")
+    port: int = Field(default=8121, description="Port of /healthz, /readyz and /metrics.")
     concurrency: int = Field(default=8, ge=1, description="Questions that one retriever works on at once.")
     passages: int = Field(default=6, ge=1, le=20, description="Passages given to the model for a question.")
     fix_threshold: float = Field(
