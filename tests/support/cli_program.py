@@ -1,6 +1,6 @@
 """A small program for the supervisor: `/readyz`, one JSON log line, and a few ways to misbehave.
 
-Run as `python cli_program.py PORT NOTES [crash-once=FILE] [never-ready] [stubborn] [child] [noisy]`.
+Run as `python cli_program.py PORT NOTES [crash] [never-ready] [stubborn] [child]`.
 NOTES is a file to which it appends `started`, and `stopped` when it was asked to stop.
 """
 
@@ -29,7 +29,7 @@ def main() -> None:
             self.send_response(503 if "never-ready" in habits else 200)
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             pass
 
     def stop(*_: object) -> None:

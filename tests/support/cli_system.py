@@ -1,6 +1,6 @@
 """A system of stand-in programs under the real supervisor: `python cli_system.py STATE SPEC`.
 
-SPEC is a JSON list of `{"name", "wave", "port", "habits"}`.
+SPEC is a JSON list of `{"name", "wave", "port", "habits"}`, or `stores` for the real Valkey and the real Chroma servers.
 """
 
 import json
@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 
 from sluice.cli.probes import HttpProbe
-from sluice.cli.programs import Program, Wave
+from sluice.cli.programs import Program, Wave, table
+from sluice.cli.settings import CliSettings, environment
 from sluice.cli.state import StateFolder
 from sluice.cli.terminal import Terminal
 from sluice.cli.up import run
@@ -35,6 +36,10 @@ def program(state: Path, name: str, wave: str, port: int, habits: list[str]) -> 
     )
 
 
+def stores() -> list[Program]:
+    return [program for program in table(CliSettings(), environment()) if program.wave is Wave.STORES]
+
+
 def welcome(terminal: Terminal) -> None:
     terminal.plain("welcome")
 
@@ -42,7 +47,7 @@ def welcome(terminal: Terminal) -> None:
 def main() -> None:
     state = StateFolder(Path(sys.argv[1]))
     state.create()
-    programs = [program(state.root, **entry) for entry in json.loads(sys.argv[2])]
+    programs = stores() if sys.argv[2] == "stores" else [program(state.root, **e) for e in json.loads(sys.argv[2])]
     try:
         run(programs, state, Console(), welcome)
     except SluiceError as error:

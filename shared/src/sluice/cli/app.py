@@ -1,0 +1,35 @@
+"""The commands, put together."""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from sluice.cli.demo.command import demo
+from sluice.cli.down import down
+from sluice.cli.people import person_add, tenant_add, tenant_list
+from sluice.cli.up import up
+from sluice.errors import SluiceError
+
+
+def create_app() -> typer.Typer:
+    app = typer.Typer(name="sluice", no_args_is_help=True, add_completion=False, pretty_exceptions_show_locals=False)
+    app.command()(up)
+    app.command()(down)
+    app.command()(demo)
+    tenant = typer.Typer(no_args_is_help=True, help="Tenants of the running system.")
+    tenant.command("add")(tenant_add)
+    tenant.command("list")(tenant_list)
+    person = typer.Typer(no_args_is_help=True, help="People of a tenant.")
+    person.command("add")(person_add)
+    app.add_typer(tenant, name="tenant")
+    app.add_typer(person, name="person")
+    return app
+
+
+def run() -> None:
+    try:
+        create_app()()
+    except SluiceError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"sluice: {error.detail}", markup=False)
+        sys.exit(1)

@@ -1,0 +1,100 @@
+"""Which process is given which part of the environment: nothing that it could leak without need."""
+
+from collections.abc import Mapping
+
+from sluice.access import Level
+from sluice.cli.settings import CliSettings
+
+_SYSTEM = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "USER_AGENT", "VIRTUAL_ENV")
+_SYSTEM_PREFIXES = ("LC_", "PYTHON", "OTEL_", "PROMETHEUS_")
+_NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+_THRIFT = {
+    # Each worker works on one thing at a time; pools a core wide in a dozen processes only cost memory.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "MALLOC_ARENA_MAX": "2",
+    "PYTHONUNBUFFERED": "1",
+}
+_GEMINI = ("GEMINI_API_KEY",)
+_AZURE = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT")
+_EMBEDDING = {"gemini": _GEMINI, "azure": _AZURE}
+_OWNERS = {
+    "SLUICE_ADMIN": "gateway",
+    "SLUICE_DATABASE": "gateway",
+    "SLUICE_OPERATOR": "gateway",
+    "SLUICE_PASSPORT_KEY": "gateway",
+    "SLUICE_CORA": "log-bridge",
+    "SLUICE_MCP": "log-bridge",
+    "SLUICE_PAGE": "frontend",
+}
+_SET_HERE = (
+    "SLUICE_PORT",
+    "SLUICE_HOST",
+    "SLUICE_LANE",
+    "SLUICE_CHROMA_",
+    "SLUICE_INTERNAL_KEY",
+    "SLUICE_EXTERNAL_KEY",
+)
+
+
+def base(environment: Mapping[str, str]) -> dict[str, str]:
+    """What any program needs to run at all."""
+    network = {*_NETWORK, *map(str.lower, _NETWORK)}
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name in _SYSTEM or name in network or name.startswith(_SYSTEM_PREFIXES)
+    }
+    return {**_THRIFT, **{name: environment[name] for name in _THRIFT if name in environment}, **kept}
+
+
+def of_service(name: str, lane: Level | None, settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of one service; the front end learns the gateway's address and nothing else of the system."""
+    if name == "frontend":
+        return base(environment) | _of_page(settings, environment)
+    given = base(environment) | _shared(name, environment)
+    given |= {"SLUICE_STATE_DIR": str(settings.state.root), "SLUICE_REDIS_URL": settings.redis}
+    given |= {variable: environment[variable] for variable in _vendor(name, environment) if variable in environment}
+    if name != "log-bridge":
+        given |= _levels(lane, settings, environment)
+    return given | ({"SLUICE_LANE": lane.value} if lane else {})
+
+
+def _of_page(settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    page = {name: value for name, value in environment.items() if name.startswith("SLUICE_PAGE")}
+    logs = {name: environment[name] for name in ("SLUICE_LOG_LEVEL",) if name in environment}
+    secret = str(settings.state.keys / "page.secret")
+    return {"SLUICE_PAGE_SECRET_FILE": secret} | page | logs | {"SLUICE_GATEWAY_URL": settings.gateway}
+
+
+def _shared(name: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Sluice's settings, but for those that belong to another service or are set here."""
+    foreign = tuple(prefix for prefix, owner in _OWNERS.items() if owner != name)
+    return {
+        variable: value
+        for variable, value in environment.items()
+        if variable.startswith("SLUICE_") and not variable.startswith(foreign + _SET_HERE)
+    }
+
+
+def _vendor(name: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The names of the vendors' secrets that a service works with."""
+    if name == "llm-router":
+        return _GEMINI + _AZURE
+    if name == "log-bridge":
+        return ("CORA_AUTH_TOKEN",)
+    if name in ("ingest-worker", "retriever"):
+        return _EMBEDDING.get(environment.get("SLUICE_EMBEDDING_PROVIDER", "local"), ())
+    return ()
+
+
+def _levels(lane: Level | None, settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """The servers and keys of the levels that the process may read; without a lane, of both."""
+    urls = {Level.EXTERNAL: settings.chroma_external, Level.INTERNAL: settings.chroma_internal}
+    given: dict[str, str] = {}
+    for level in (lane or Level.INTERNAL).readable:
+        key = f"SLUICE_{level}_KEY_FILE"
+        given[f"SLUICE_CHROMA_{level}_URL"] = urls[level]
+        given[key] = environment.get(key, str(settings.state.keys / f"level-{level.lower()}.key"))
+    return given

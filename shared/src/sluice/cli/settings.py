@@ -1,0 +1,83 @@
+"""All that the command `sluice` reads from its environment."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from sluice.cli.state import StateFolder
+from sluice.settings import Environment
+
+DOTENV = Path(".env")
+
+
+class CliSettings(Environment):
+    """Ports and places of a system on one machine. The `.env` of the current folder yields to the environment."""
+
+    model_config = SettingsConfigDict(env_file=DOTENV)
+
+    state_dir: Path = Field(default=Path(".sluice"), description="Folder of all state: keys, data, logs, run.")
+    host: str = Field(default="127.0.0.1", description="The address that the gateway and the page listen on.")
+    redis_url: SecretStr | None = Field(default=None, description="Redis or Valkey to use; none starts one here.")
+    chroma_external_url: str | None = Field(default=None, description="Chroma of EXTERNAL documents; none starts one.")
+    chroma_internal_url: str | None = Field(default=None, description="Chroma of INTERNAL documents; none starts one.")
+    gateway_url: str | None = Field(
+        default=None, description="Where the commands find the gateway; by default on its port here."
+    )
+
+    gateway_port: int = Field(default=8000, description="The HTTP API.")
+    page_port: int = Field(default=7860, description="The page.")
+    valkey_port: int = Field(default=8100, description="The embedded Valkey.")
+    chroma_external_port: int = Field(default=8101, description="The embedded Chroma of EXTERNAL documents.")
+    chroma_internal_port: int = Field(default=8102, description="The embedded Chroma of INTERNAL documents.")
+    ingest_worker_external_port: int = Field(default=8111, description="Health and metrics.")
+    ingest_worker_internal_port: int = Field(default=8112, description="Health and metrics.")
+    retriever_external_port: int = Field(default=8121, description="Health and metrics.")
+    retriever_internal_port: int = Field(default=8122, description="Health and metrics.")
+    llm_router_external_port: int = Field(default=8131, description="Health and metrics.")
+    llm_router_internal_port: int = Field(default=8132, description="Health and metrics.")
+    log_bridge_port: int = Field(default=8141, description="Health and metrics.")
+
+    start_timeout_seconds: float = Field(default=90, gt=0, description="How long a process may take to be ready.")
+    shutdown_grace_seconds: float = Field(default=20, gt=0, description="How long started work may go on.")
+
+    @property
+    def state(self) -> StateFolder:
+        return StateFolder(self.state_dir.absolute())
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's address as seen from this machine."""
+        return self.gateway_url or f"http://{self.reachable_host}:{self.gateway_port}"
+
+    @property
+    def reachable_host(self) -> str:
+        """The address to call for what listens on `host`."""
+        return "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104  # compared, not bound
+
+    @property
+    def redis(self) -> str:
+        if self.redis_url is not None:
+            return self.redis_url.get_secret_value()
+        return f"redis://127.0.0.1:{self.valkey_port}/0"
+
+    @property
+    def chroma_external(self) -> str:
+        return self.chroma_external_url or f"http://127.0.0.1:{self.chroma_external_port}"
+
+    @property
+    def chroma_internal(self) -> str:
+        return self.chroma_internal_url or f"http://127.0.0.1:{self.chroma_internal_port}"
+
+    @property
+    def gateway_is_local(self) -> bool:
+        return urlsplit(self.gateway).hostname in ("127.0.0.1", "localhost", "::1")
+
+
+def environment() -> dict[str, str]:
+    """The environment, over the `.env` of the current folder if there is one; an empty variable counts as not set."""
+    written = dotenv_values(DOTENV)
+    return {name: value for name, value in [*written.items(), *os.environ.items()] if value}

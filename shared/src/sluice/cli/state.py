@@ -1,0 +1,53 @@
+"""The state folder: all that a system on one machine keeps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class StateFolder:
+    """Paths under the state folder; only its owner may enter it."""
+
+    root: Path
+
+    @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def lock(self) -> Path:
+        return self.run / "sluice.lock"
+
+    @property
+    def pids(self) -> Path:
+        return self.run / "pids"
+
+    @property
+    def operator_token(self) -> Path:
+        return self.keys / "operator.token"
+
+    @property
+    def first_admin_password(self) -> Path:
+        return self.run / "first-admin-password"
+
+    def create(self) -> None:
+        """Make what is missing.
+
+        Raises:
+            OSError: the folder cannot be made or written.
+        """
+        for folder in (self.root, self.keys, self.data, self.logs, self.run, self.pids):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.keys.chmod(0o700)

@@ -1,0 +1,131 @@
+"""`sluice up`: the whole system on one machine."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Protocol
+
+from rich.console import Console
+from rich.text import Text
+
+from sluice.cli.keys import create_keys
+from sluice.cli.lock import held
+from sluice.cli.logs import LogFile, parse
+from sluice.cli.pidfiles import PidFiles, end_orphans
+from sluice.cli.programs import Program, check_packages, table, waves
+from sluice.cli.settings import CliSettings, environment
+from sluice.cli.sockets import check_ports
+from sluice.cli.state import StateFolder
+from sluice.cli.supervised import StartError, Supervised
+from sluice.cli.supervisor import Supervisor
+from sluice.cli.terminal import Terminal
+
+
+class Welcome(Protocol):
+    def __call__(self, terminal: Terminal) -> None: ...
+
+
+def up() -> None:
+    """Start everything, show the logs, and stop it all with Ctrl-C."""
+    settings = CliSettings()
+    check_packages()
+    settings.state.create()
+    create_keys(settings.state.keys)
+    programs = table(settings, environment())
+    run(programs, settings.state, Console(), lambda terminal: _welcome(terminal, settings))
+
+
+def run(programs: Sequence[Program], state: StateFolder, console: Console, welcome: Welcome) -> None:
+    """Run the programs until SIGINT, SIGTERM or SIGHUP; a second SIGINT kills.
+
+    Raises:
+        AlreadyRunningError, PortInUseError, StartError: nothing is left running then.
+    """
+    terminal = Terminal(console, [program.name for program in programs])
+    with held(state.lock), ExitStack() as stack:
+        pids = PidFiles(state.pids)
+        order = [[program.name for program in wave] for wave in reversed(waves(programs))]
+        end_orphans(pids, order, max(program.grace_seconds for program in programs), terminal.say)
+        check_ports(programs)
+        outlet = _Outlet(terminal, state, programs, stack)
+        asyncio.run(_supervise(programs, pids, terminal, outlet, welcome))
+
+
+class _Outlet:
+    """Where the programs' lines go: a file each, and the terminal."""
+
+    def __init__(self, terminal: Terminal, state: StateFolder, programs: Sequence[Program], stack: ExitStack) -> None:
+        self._terminal = terminal
+        self._files = {program.name: LogFile(state.logs, program.name) for program in programs}
+        for file in self._files.values():
+            stack.callback(file.close)
+
+    def __call__(self, program: Program, line: bytes) -> None:
+        record, kept = parse(line, service=program.service, lane=program.lane)
+        self._files[program.name].append(kept)
+        if not program.quiet:
+            self._terminal.record(program.name, record)
+
+
+async def _supervise(
+    programs: Sequence[Program], pids: PidFiles, terminal: Terminal, outlet: _Outlet, welcome: Welcome
+) -> None:
+    began = time.monotonic()
+
+    def supervised(program: Program) -> Supervised:
+        return Supervised(program, output=outlet, say=terminal.say, pids=pids)
+
+    def on_up() -> None:
+        terminal.say(f"Sluice is up ({time.monotonic() - began:.1f} s)", "bold green")
+        welcome(terminal)
+
+    supervisor = Supervisor([[supervised(program) for program in wave] for wave in waves(programs)])
+    stop = asyncio.Event()
+    _catch_signals(stop, supervisor, terminal)
+    try:
+        await supervisor.run(stop, on_up=on_up, on_stop=lambda: terminal.say("stopping; Ctrl-C again kills"))
+    except StartError as error:
+        for line in error.tail:
+            terminal.plain(f"  | {line.decode(errors='replace')}")
+        raise
+    terminal.say("stopped; what was accepted is kept and goes on with the next start")
+
+
+def _catch_signals(stop: asyncio.Event, supervisor: Supervisor, terminal: Terminal) -> None:
+    def interrupted() -> None:
+        if stop.is_set():
+            terminal.say("killing", "bold red")
+            supervisor.kill()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+
+
+def _welcome(terminal: Terminal, settings: CliSettings) -> None:
+    host = settings.reachable_host
+    terminal.plain("")
+    terminal.plain(Text.assemble("  page   ", (f"http://{host}:{settings.page_port}", "bold underline")))
+    terminal.plain(Text.assemble("  API    ", (f"http://{host}:{settings.gateway_port}/docs", "bold underline")))
+    _first_password(terminal, settings.state)
+    terminal.plain(Text("  Ctrl-C stops everything; nothing is lost.\n", "dim"))
+
+
+def _first_password(terminal: Terminal, state: StateFolder) -> None:
+    """Show the first admin's one-time password to a person, once; where nobody looks, say where it lies."""
+    path = state.first_admin_password
+    if not path.exists():
+        return
+    if not terminal.seen_by_a_person:
+        terminal.plain(f"  The first admin's one-time password is in {path}")
+        return
+    terminal.plain(
+        Text.assemble(
+            "  The first admin's one-time password, shown this once: ", (path.read_text().strip(), "bold yellow")
+        )
+    )
+    path.unlink()

@@ -1,0 +1,78 @@
+"""The real Valkey and the real Chroma servers under the supervisor."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.ports import free_port
+from tests.support.waiting import until
+
+SYSTEM = Path(__file__).parents[1] / "support" / "cli_system.py"
+
+
+class Stores:
+    def __init__(self, state: Path) -> None:
+        names = ("VALKEY", "CHROMA_EXTERNAL", "CHROMA_INTERNAL")
+        self.ports = {name: free_port() for name in names}
+        self.environment = {**os.environ, **{f"SLUICE_{name}_PORT": str(port) for name, port in self.ports.items()}}
+        self.environment["SLUICE_STATE_DIR"] = str(state)
+        self.command = [sys.executable, str(SYSTEM), str(state), "stores"]
+
+    @contextmanager
+    def running(self) -> Generator[subprocess.Popen[str]]:
+        supervisor = subprocess.Popen(self.command, env=self.environment, stdout=subprocess.PIPE, text=True)
+        assert supervisor.stdout is not None
+        try:
+            assert any("welcome" in line for line in supervisor.stdout)
+            yield supervisor
+        finally:
+            supervisor.send_signal(signal.SIGINT)
+            said, _ = supervisor.communicate(timeout=30)
+        assert supervisor.returncode == 0, said
+
+    def valkey(self) -> redis.Redis:
+        return redis.Redis(port=self.ports["VALKEY"], decode_responses=True)
+
+
+@pytest.fixture
+def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stores:
+    monkeypatch.chdir(tmp_path)
+    return Stores(tmp_path / "state")
+
+
+def test_two_chroma_servers_answer_and_keep_their_data_apart(stores: Stores, tmp_path: Path) -> None:
+    with stores.running():
+        for name in ("CHROMA_EXTERNAL", "CHROMA_INTERNAL"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{stores.ports[name]}/api/v2/heartbeat") as answer:
+                assert answer.status == 200
+    assert (tmp_path / "state/data/chroma-external/chroma.sqlite3").exists()
+    assert (tmp_path / "state/data/chroma-internal/chroma.sqlite3").exists()
+
+
+def test_valkey_fsyncs_every_write_and_finds_all_again_after_a_stop(stores: Stores) -> None:
+    with stores.running():
+        assert stores.valkey().config_get("appendfsync") == {"appendfsync": "always"}
+        stores.valkey().set("kept", "yes")
+    with stores.running():
+        assert stores.valkey().get("kept") == "yes"
+
+
+async def test_valkey_killed_with_9_comes_back_with_all_it_acknowledged(stores: Stores) -> None:
+    with stores.running():
+        pid = stores.valkey().info("server")["process_id"]
+        stores.valkey().set("kept", "yes")
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: stores.valkey().get("kept") == "yes", what="Valkey is back with its data")
+
+
+def test_valkey_listens_on_loopback_alone(stores: Stores) -> None:
+    with stores.running():
+        assert stores.valkey().config_get("bind") == {"bind": "127.0.0.1"}

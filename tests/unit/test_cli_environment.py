@@ -1,0 +1,113 @@
+"""Which process is given what: least is best."""
+
+from pathlib import Path
+
+import pytest
+
+from sluice.access import Level
+from sluice.cli import programs as table
+from sluice.cli.programs import Program, Wave
+from sluice.cli.settings import CliSettings
+
+SECRETS = {
+    "GEMINI_API_KEY": "gemini-secret",
+    "AZURE_OPENAI_API_KEY": "azure-secret",
+    "AZURE_OPENAI_ENDPOINT": "https://azure.example",
+    "CORA_AUTH_TOKEN": "cora-secret",
+    "SLUICE_DATABASE_URL": "postgresql+asyncpg://user:secret@db/sluice",
+    "SLUICE_ADMIN_PASSWORD": "admin-secret",
+    "SLUICE_INTERNAL_KEY_FILE": "/keys/internal",
+    "SLUICE_CHROMA_INTERNAL_URL": "http://chroma-internal",
+}
+ENVIRONMENT = {"PATH": "/bin", "HOME": "/home/a", "AWS_SECRET_ACCESS_KEY": "foreign", "PORT": "1", **SECRETS}
+MODELS = {"GEMINI_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"}
+ABOVE_EXTERNAL = {"SLUICE_INTERNAL_KEY_FILE", "SLUICE_CHROMA_INTERNAL_URL"}
+
+
+@pytest.fixture(autouse=True)
+def no_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The developer's own `.env` is not read."""
+    monkeypatch.chdir(tmp_path)
+
+
+def programs(tmp_path: Path, **extra: str) -> dict[str, Program]:
+    settings = CliSettings(state_dir=tmp_path)
+    return {program.name: program for program in table.table(settings, ENVIRONMENT | extra)}
+
+
+@pytest.mark.parametrize("name", ["ingest-worker-external", "retriever-external", "llm-router-external"])
+def test_an_external_lane_knows_neither_the_internal_server_nor_the_internal_key(tmp_path: Path, name: str) -> None:
+    environment = programs(tmp_path)[name].environment
+    assert not ABOVE_EXTERNAL & set(environment)
+    assert not any("internal" in value.lower() for value in environment.values())
+    assert environment["SLUICE_LANE"] == "EXTERNAL"
+    assert environment["SLUICE_EXTERNAL_KEY_FILE"] == str(tmp_path / "keys" / "level-external.key")
+
+
+@pytest.mark.parametrize("name", ["ingest-worker-internal", "retriever-internal", "gateway"])
+def test_an_internal_lane_and_the_gateway_know_both_levels(tmp_path: Path, name: str) -> None:
+    environment = programs(tmp_path)[name].environment
+    assert set(environment) >= ABOVE_EXTERNAL | {"SLUICE_EXTERNAL_KEY_FILE", "SLUICE_CHROMA_EXTERNAL_URL"}
+
+
+def owners(tmp_path: Path, secret: str, **extra: str) -> set[str]:
+    return {name for name, program in programs(tmp_path, **extra).items() if secret in program.environment}
+
+
+def test_each_secret_reaches_those_alone_who_work_with_it(tmp_path: Path) -> None:
+    routers = {"llm-router-external", "llm-router-internal"}
+    assert all(owners(tmp_path, key) == routers for key in MODELS)
+    assert owners(tmp_path, "CORA_AUTH_TOKEN") == {"log-bridge"}
+    assert owners(tmp_path, "SLUICE_DATABASE_URL") == owners(tmp_path, "SLUICE_ADMIN_PASSWORD") == {"gateway"}
+    assert owners(tmp_path, "AWS_SECRET_ACCESS_KEY") == set()
+
+
+def test_who_embeds_gets_the_key_of_the_embedding_provider(tmp_path: Path) -> None:
+    embedding = owners(tmp_path, "GEMINI_API_KEY", SLUICE_EMBEDDING_PROVIDER="gemini")
+    assert embedding == {
+        f"{name}-{lane.lower()}" for name in ("ingest-worker", "retriever", "llm-router") for lane in Level
+    }
+    assert owners(tmp_path, "AZURE_OPENAI_API_KEY", SLUICE_EMBEDDING_PROVIDER="gemini") == {
+        "llm-router-external",
+        "llm-router-internal",
+    }
+
+
+def test_the_front_end_learns_the_gateways_address_and_nothing_else_of_the_system(tmp_path: Path) -> None:
+    environment = programs(tmp_path)["frontend"].environment
+    assert environment["SLUICE_GATEWAY_URL"] == "http://127.0.0.1:8000"
+    assert not set(environment) & (
+        set(SECRETS) | {"SLUICE_STATE_DIR", "SLUICE_REDIS_URL", "SLUICE_OPERATOR_TOKEN_FILE"}
+    )
+
+
+def test_log_bridge_holds_no_key_of_a_level(tmp_path: Path) -> None:
+    assert not [name for name in programs(tmp_path)["log-bridge"].environment if "KEY_FILE" in name or "CHROMA" in name]
+
+
+def test_other_settings_reach_the_services(tmp_path: Path) -> None:
+    assert owners(tmp_path, "SLUICE_LOG_LEVEL", SLUICE_LOG_LEVEL="DEBUG") >= {
+        "gateway",
+        "retriever-external",
+        "frontend",
+    }
+
+
+def test_every_program_has_a_port_of_its_own(tmp_path: Path) -> None:
+    ports = [program.port for program in programs(tmp_path).values()]
+    assert len(set(ports)) == len(ports) == 12
+
+
+def test_a_store_that_is_elsewhere_is_not_started(tmp_path: Path) -> None:
+    settings = CliSettings.model_validate(
+        {"state_dir": tmp_path, "redis_url": "redis://elsewhere/0", "chroma_external_url": "http://elsewhere"}
+    )
+    listed = {program.name: program for program in table.table(settings, ENVIRONMENT)}
+    assert {name for name, program in listed.items() if program.wave is Wave.STORES} == {"chroma-internal"}
+    assert listed["gateway"].environment["SLUICE_REDIS_URL"] == "redis://elsewhere/0"
+    assert listed["retriever-external"].environment["SLUICE_CHROMA_EXTERNAL_URL"] == "http://elsewhere"
+
+
+def test_a_missing_package_is_told_with_what_to_do() -> None:
+    with pytest.raises(Exception, match="not installed: no_such_package; run `make install`"):
+        table.check_packages(["json", "no_such_package"])
