@@ -1,0 +1,74 @@
+"""Follow-ups in, questions that stand alone out; grounded questions in, answers out."""
+
+import time
+from datetime import UTC, datetime
+
+from llm_router.answer import Answer, Answered
+from llm_router.follow_up import FollowUp
+from llm_router.ports import Inquiry
+from sluice.access import Level, Right
+from sluice.broker import Broker, Delivery
+from sluice.errors import AccessDeniedError, SluiceError
+from sluice.messages import AnswerCompleted, Message, QuestionAsked, QuestionFollowedUp, QuestionGrounded
+
+
+def register(broker: Broker, answer: Answer, follow_up: FollowUp, *, lane: Level, concurrency: int) -> None:
+    async def on_question_followed_up(message: QuestionFollowedUp, delivery: Delivery) -> None:
+        _check_right(delivery)
+        search_query = await follow_up(message.question, message.history)
+        asked = message.follow(
+            QuestionAsked, question=message.question, search_query=search_query, history=message.history
+        )
+        await broker.publish(asked)
+
+    async def on_question_grounded(message: QuestionGrounded, delivery: Delivery) -> None:
+        _check_right(delivery)
+        if await broker.replies.finished(delivery.lane, message.request_id):
+            return
+        inquiry = _inquiry(message, delivery)
+        writer = broker.replies.writer(delivery.lane, message.request_id, delivery.attempt)
+        answered = await answer(inquiry, writer, deadline=_monotonic(message.deadline), delivery=delivery.attempt)
+        await broker.publish(_completed(message, answered, delivery.lane))
+
+    async def on_dead(message: Message, delivery: Delivery, error: SluiceError) -> None:
+        await broker.replies.fail(delivery.lane, message.request_id, error)
+
+    broker.consume(QuestionFollowedUp, on_question_followed_up, lane=lane, concurrency=concurrency, on_dead=on_dead)
+    broker.consume(QuestionGrounded, on_question_grounded, lane=lane, concurrency=concurrency, on_dead=on_dead)
+
+
+def _check_right(delivery: Delivery) -> None:
+    if Right.READ not in delivery.passport.rights:
+        raise AccessDeniedError("asking needs the right to read")
+
+
+def _inquiry(message: QuestionGrounded, delivery: Delivery) -> Inquiry:
+    """Raises AccessDeniedError for a passage above the asker's clearance: it must reach neither them nor a provider."""
+    for passage in message.passages:
+        delivery.passport.scope.at(passage.access_level)
+    return Inquiry(message.question, message.search_query, message.history, message.passages)
+
+
+def _monotonic(deadline: datetime) -> float:
+    return time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
+
+
+def _completed(message: QuestionGrounded, answered: Answered, clearance: Level) -> AnswerCompleted:
+    return message.follow(
+        AnswerCompleted,
+        question=message.question,
+        text=answered.text,
+        tier=answered.tier,
+        finish_reason=answered.finish_reason,
+        level=_level(message, clearance),
+        passages=message.passages,
+        citations=answered.citations,
+        usage=answered.usage,
+    )
+
+
+def _level(message: QuestionGrounded, clearance: Level) -> Level:
+    """The highest level of the passages. Earlier turns carry none of their own: they may hold all that the asker may read."""
+    if message.history:
+        return clearance
+    return max((passage.access_level for passage in message.passages), default=Level.EXTERNAL)
