@@ -1,0 +1,23 @@
+"""Runs the log-bridge with its real adapters."""
+
+from starlette.applications import Starlette
+
+from log_bridge.app import create_app
+from log_bridge.settings import LogBridgeSettings
+from sluice.access import PassportVerifier
+from sluice.broker import Broker
+from sluice.sealing import read_key
+from sluice.service import run
+from sluice.telemetry import configure_logging
+
+
+def main() -> tuple[Starlette, LogBridgeSettings]:
+    settings = LogBridgeSettings()
+    configure_logging("log-bridge", level=settings.log_level)
+    verifier = PassportVerifier(read_key(settings.passport_public_key_path))
+    broker = Broker(settings, service="log-bridge", verifier=verifier)
+    return create_app(settings, broker), settings
+
+
+if __name__ == "__main__":
+    run(main)
