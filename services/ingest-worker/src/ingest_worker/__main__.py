@@ -1,5 +1,11 @@
 """Runs the ingest-worker with its real adapters."""
 
+from starlette.applications import Starlette
+
+from ingest_worker.adapters.parser_process import ParserProcess
+from ingest_worker.adapters.web import WebFetcher
+from ingest_worker.app import create_app
+from ingest_worker.settings import IngestSettings
 from sluice.access import PassportVerifier
 from sluice.blobs import BlobStore
 from sluice.broker import Broker
@@ -8,12 +14,6 @@ from sluice.index import Index
 from sluice.sealing import Keyring, read_key
 from sluice.service import run
 from sluice.telemetry import configure_logging
-from starlette.applications import Starlette
-
-from ingest_worker.adapters.parser_process import ParserProcess
-from ingest_worker.adapters.web import WebFetcher
-from ingest_worker.app import create_app
-from ingest_worker.settings import IngestSettings
 
 
 def main() -> tuple[Starlette, IngestSettings]:

@@ -94,7 +94,7 @@ def parse_url(url: str, allowed: Collection[AllowedNetwork] = ()) -> Target:
         )
     try:
         parts = urlsplit(url)
-        port = parts.port or _PORTS.get(parts.scheme, 0)
+        port = _PORTS.get(parts.scheme) if parts.port is None else parts.port
     except ValueError as error:
         raise _refused("it is not well formed") from error
     if parts.scheme not in _PORTS:
@@ -119,10 +119,10 @@ def check_addresses(addresses: Sequence[str], port: int, allowed: Collection[All
 def _host(parts: SplitResult) -> str:
     host = (parts.hostname or "").removesuffix(".")
     if ":" in host:
-        try:
-            return str(ipaddress.IPv6Address(host))
-        except ValueError as error:
-            raise _refused("its address is not well formed") from error
+        address = _parse_address(host)
+        if address is None:
+            raise _refused("its address is not well formed")
+        return str(address)
     try:
         host = host.encode("idna").decode("ascii").lower()
     except UnicodeError as error:
@@ -143,9 +143,8 @@ def _check_dotted_quad(host: str) -> None:
 
 
 def _may_connect(text: str, port: int, allowed: Collection[AllowedNetwork]) -> bool:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:  # with a zone, for one
+    address = _parse_address(text)
+    if address is None:
         return False
     if any(entry.holds(address, port) for entry in allowed):
         return True
@@ -154,6 +153,14 @@ def _may_connect(text: str, port: int, allowed: Collection[AllowedNetwork]) -> b
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in network for network in _FORBIDDEN_V4)
     return address in _ALLOWED_V6 and not any(address in network for network in _FORBIDDEN_V6)
+
+
+def _parse_address(text: str) -> Address | None:
+    """None for what is none, and for an IPv6 address with a zone: that names a network of this machine."""
+    try:
+        return None if "%" in text else ipaddress.ip_address(text)
+    except ValueError:
+        return None
 
 
 def _refused(reason: str) -> UnreadableDocumentError:

@@ -1,8 +1,5 @@
 """Puts the ingest-worker together."""
 
-from sluice.broker import Broker
-from sluice.embedding import Embedder
-from sluice.service import Check, create_worker_app
 from starlette.applications import Starlette
 
 from ingest_worker.delete import Delete
@@ -11,6 +8,9 @@ from ingest_worker.ingest import Ingest
 from ingest_worker.ports import Blobs, ChunkIndex, Fetch, Parse
 from ingest_worker.settings import IngestSettings
 from ingest_worker.teach import Teach, Withdraw
+from sluice.broker import Broker
+from sluice.embedding import Embedder
+from sluice.service import Check, create_worker_app
 
 
 def create_app(

@@ -1,10 +1,9 @@
 """The use case: a document out of the index and the blob store."""
 
-from sluice.access import Scope
-from sluice.messages import DocumentReference
-
 from ingest_worker.generations import Generations
 from ingest_worker.ports import Blobs, ChunkIndex
+from sluice.access import Scope
+from sluice.messages import DocumentReference
 
 
 class Delete:

@@ -1,10 +1,9 @@
 """Remembers the newest generation of each document: messages come late and twice, and must not bring back the old."""
 
+from ingest_worker.ports import Blobs
 from sluice.access import Scope
 from sluice.errors import PermanentError
 from sluice.messages import DocumentReference
-
-from ingest_worker.ports import Blobs
 
 
 class ReplacedError(PermanentError):

@@ -1,14 +1,13 @@
 """Documents and fixes in, progress out. Each stream has consumers of its own: a long PDF never delays a fix."""
 
-from sluice.access import Level, Passport, Right
-from sluice.broker import Broker, Delivery
-from sluice.errors import AccessDeniedError, SluiceError, TransientError
-from sluice.messages import DocumentDeleted, DocumentSubmitted, FixIndexed, FixTaught, FixWithdrawn, JobState
-
 from ingest_worker.delete import Delete
 from ingest_worker.ingest import Ingest
 from ingest_worker.progress import Progress, progress_of
 from ingest_worker.teach import Teach, Withdraw
+from sluice.access import Level, Passport, Right
+from sluice.broker import Broker, Delivery
+from sluice.errors import AccessDeniedError, SluiceError, TransientError
+from sluice.messages import DocumentDeleted, DocumentSubmitted, FixIndexed, FixTaught, FixWithdrawn, JobState
 
 
 def register_documents(

@@ -6,19 +6,18 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sluice.access import Scope, digest
-from sluice.blobs import BlobMissingError
-from sluice.embedding import Embedder
-from sluice.errors import PermanentError, UnreadableDocumentError
-from sluice.index import IndexedChunk
-from sluice.messages import DocumentReference, JobState
-
 from ingest_worker.chunking import Chunk, split
 from ingest_worker.delete import delete_before
 from ingest_worker.documents import ParsedDocument
 from ingest_worker.generations import Generations, ReplacedError
 from ingest_worker.ports import Blobs, ChunkIndex, Fetch, FetchedFile, Parse, Report
 from ingest_worker.stored_chunks import decode_part, encode_part, name_path, original_path, part_path
+from sluice.access import Scope, digest
+from sluice.blobs import BlobMissingError
+from sluice.embedding import Embedder
+from sluice.errors import PermanentError, UnreadableDocumentError
+from sluice.index import IndexedChunk
+from sluice.messages import DocumentReference, JobState
 
 logger = logging.getLogger(__name__)
 PART_CHUNKS = 256

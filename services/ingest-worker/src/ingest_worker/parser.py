@@ -11,11 +11,10 @@ import sys
 from dataclasses import asdict
 from typing import IO, Any
 
-from sluice.errors import UnreadableDocumentError
-
 from ingest_worker.documents import ParsedDocument, ParserLimits
 from ingest_worker.kinds import kind_of
 from ingest_worker.parsers import parser_for
+from sluice.errors import UnreadableDocumentError
 
 _OPEN_FILES = 64
 

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ingest_worker.documents import ParsedDocument
 from sluice.access import Level, Scope
 from sluice.blobs import BlobPath
 from sluice.embedding import Vector
 from sluice.index import IndexedChunk
 from sluice.messages import Fix, JobState, Message
-
-from ingest_worker.documents import ParsedDocument
 
 
 @dataclass(frozen=True)

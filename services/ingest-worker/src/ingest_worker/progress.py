@@ -2,9 +2,8 @@
 
 import time
 
-from sluice.messages import DocumentDeleted, DocumentProgress, DocumentSubmitted, JobState
-
 from ingest_worker.ports import Publish
+from sluice.messages import DocumentDeleted, DocumentProgress, DocumentSubmitted, JobState
 
 DocumentMessage = DocumentSubmitted | DocumentDeleted
 

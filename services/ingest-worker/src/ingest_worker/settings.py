@@ -4,11 +4,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
-from sluice.settings import EmbeddingSettings, IndexSettings, KeySettings, LaneSettings
 
 from ingest_worker.adapters.web import WebLimits
 from ingest_worker.addresses import AllowedNetwork
 from ingest_worker.documents import ParserLimits
+from sluice.settings import EmbeddingSettings, IndexSettings, KeySettings, LaneSettings
 
 
 def _networks(value: Any) -> Any:

@@ -1,12 +1,11 @@
 """The use cases: a fix into the index, to be found by its question, and out again."""
 
-from sluice.access import Scope
-from sluice.embedding import Embedder
-from sluice.messages import Fix
-
 from ingest_worker.generations import ReplacedError
 from ingest_worker.ports import Blobs, ChunkIndex
 from ingest_worker.stored_chunks import encode_fix
+from sluice.access import Scope
+from sluice.embedding import Embedder
+from sluice.messages import Fix
 
 _WITHDRAWN = "withdrawn"
 

@@ -11,9 +11,8 @@ from dataclasses import asdict
 from subprocess import DEVNULL
 from typing import Any
 
-from sluice.errors import TransientError, UnreadableDocumentError
-
 from ingest_worker.documents import ParsedDocument, ParserLimits, Section
+from sluice.errors import TransientError, UnreadableDocumentError
 
 _CHILD = ("-I", "-B", "-W", "ignore", "-m", "ingest_worker.parser")
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}

@@ -13,10 +13,10 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx2
-from sluice.errors import TransientError, UnreadableDocumentError
 
 from ingest_worker.addresses import AllowedNetwork, Target, check_addresses, parse_url
 from ingest_worker.ports import FetchedFile
+from sluice.errors import TransientError, UnreadableDocumentError
 
 logger = logging.getLogger(__name__)
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]

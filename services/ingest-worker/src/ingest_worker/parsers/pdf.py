@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from io import BytesIO
 
 from pypdf import PageObject, PasswordType, PdfReader
-from sluice.errors import UnreadableDocumentError
 
 from ingest_worker.documents import ParsedDocument, ParserLimits, Section
 from ingest_worker.kinds import Kind
 from ingest_worker.parsers.cleaning import tidy, title_from
+from sluice.errors import UnreadableDocumentError
 
 
 def parse(data: bytes, limits: ParserLimits) -> ParsedDocument:

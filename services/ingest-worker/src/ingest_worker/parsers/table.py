@@ -9,13 +9,13 @@ from io import StringIO
 from itertools import islice
 
 from langchain_community.document_loaders.csv_loader import CSVLoader
-from sluice.errors import UnreadableDocumentError
 
 from ingest_worker.documents import ParsedDocument, ParserLimits, Section
 from ingest_worker.kinds import Kind
 from ingest_worker.parsers.cleaning import clean, tidy
 from ingest_worker.parsers.decoding import decode
 from ingest_worker.parsers.memory_file import memory_file
+from sluice.errors import UnreadableDocumentError
 
 _DELIMITERS = ",;\t|"
 _SAMPLE_CHARACTERS = 50_000

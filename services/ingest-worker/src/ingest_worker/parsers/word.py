@@ -9,12 +9,12 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 from docx2txt.docx2txt import xml2text  # pyright: ignore[reportUnknownVariableType]
 from langchain_community.document_loaders.word_document import Docx2txtLoader
-from sluice.errors import UnreadableDocumentError
 
 from ingest_worker.documents import ParsedDocument, ParserLimits, Section
 from ingest_worker.kinds import Kind
 from ingest_worker.parsers.cleaning import tidy, title_from
 from ingest_worker.parsers.memory_file import memory_file
+from sluice.errors import UnreadableDocumentError
 
 _READ = re.compile(r"word/(document|(header|footer)[0-9]*|footnotes|endnotes)\.xml|docProps/core\.xml")
 _NOTES = ("word/footnotes.xml", "word/endnotes.xml")
