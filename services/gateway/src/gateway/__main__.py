@@ -1,0 +1,36 @@
+"""Runs the gateway with what its environment says."""
+
+from fastapi import FastAPI
+
+from gateway.app import Adapters, create_app
+from gateway.database import Database
+from gateway.settings import GatewaySettings
+from gateway.tokens import read_operator_token
+from sluice.access import PassportSigner, PassportVerifier
+from sluice.blobs import BlobStore
+from sluice.broker import Broker
+from sluice.sealing import Keyring, read_key
+from sluice.service import run
+from sluice.telemetry import configure_logging
+
+
+def create() -> tuple[FastAPI, GatewaySettings]:
+    """Raises pydantic.ValidationError or ConfigurationError for what must not start."""
+    settings = GatewaySettings()
+    configure_logging("gateway", level=settings.log_level)
+    return create_app(settings, adapters=real_adapters(settings)), settings
+
+
+def real_adapters(settings: GatewaySettings) -> Adapters:
+    verifier = PassportVerifier(read_key(settings.passport_public_key_path))
+    return Adapters(
+        database=Database(settings.sql_url),
+        broker=Broker(settings, service="gateway", verifier=verifier),
+        blobs=BlobStore(settings.data_dir / "blobs", Keyring.from_files(settings.both_key_files)),
+        signer=PassportSigner(read_key(settings.passport_key_path)),
+        operator_token=read_operator_token(settings.operator_token_path),
+    )
+
+
+if __name__ == "__main__":
+    run(create)

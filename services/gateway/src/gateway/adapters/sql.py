@@ -1,0 +1,32 @@
+"""What the SQL adapters share: rows to records and back, and lists by cursor."""
+
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, RowMapping, Select, literal, tuple_
+
+from gateway.models import UtcDateTime
+from gateway.records import Page
+
+R = TypeVar("R")
+S = TypeVar("S", bound="Select[Any]")
+
+
+def values_of(record: Any, **changed: Any) -> dict[str, Any]:
+    """The record's fields as a row, with changed ones."""
+    return {f.name: getattr(record, f.name) for f in fields(record)} | changed
+
+
+def record_of(kind: type[R], row: RowMapping, prefix: str = "", **changed: Any) -> R:
+    """The row's columns as a record, with changed ones."""
+    named = {f.name: row[prefix + f.name] for f in fields(kind) if f.name not in changed}  # type: ignore[arg-type]
+    return kind(**named, **changed)
+
+
+def newest_first(query: S, time: ColumnElement[datetime], row_id: ColumnElement[str], page: Page) -> S:
+    """The page's rows and one more, which tells that the list goes on."""
+    if page.before is not None:
+        at, before_id = page.before
+        query = query.where(tuple_(time, row_id) < tuple_(literal(at, UtcDateTime), literal(before_id)))
+    return query.order_by(time.desc(), row_id.desc()).limit(page.limit + 1)

@@ -1,0 +1,172 @@
+"""The catalog of documents and jobs in SQL."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.adapters.sql import newest_first, record_of, values_of
+from gateway.database import Database
+from gateway.errors import ConflictError
+from gateway.models import documents, jobs, tenants
+from gateway.progress import goes_forward, state_after
+from gateway.records import Document, DocumentState, Job, Page
+from sluice.access import Level
+from sluice.messages import DocumentProgress, JobState
+
+_TERMINAL = [state for state in JobState if state.terminal]
+_JOB = select(jobs, *(column.label(f"document__{column.name}") for column in documents.c)).join(documents)
+
+
+class SqlCatalog:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def submit(self, document: Document, job: Job) -> tuple[Document, Job]:
+        """Raises ConflictError when another upload of the same document was faster by a hair."""
+        try:
+            async with self._database.write() as connection:
+                return await self._submit(connection, document, job)
+        except IntegrityError as error:
+            raise ConflictError("this document is being uploaded by someone else right now; try again") from error
+
+    async def _submit(self, connection: AsyncConnection, document: Document, job: Job) -> tuple[Document, Job]:
+        known = await self._same(connection, document)
+        if known is None:
+            await connection.execute(insert(documents).values(values_of(document)))
+        elif known.state is DocumentState.DONE and known.sha256 is not None and known.sha256 == document.sha256:
+            job = replace(job, state=JobState.DONE, unchanged=True, done=known.chunk_count, total=known.chunk_count)
+            document = known
+        else:
+            document = replace(
+                document, id=known.id, generation=known.generation + 1, created_at=known.created_at, title=known.title
+            )
+            await connection.execute(
+                update(documents)
+                .where(documents.c.id == known.id)
+                .values(values_of(document, chunk_count=known.chunk_count))
+            )
+            await _close_jobs(connection, known.id, "a newer upload of this document took its place")
+        job = replace(job, document_id=document.id, generation=document.generation)
+        await connection.execute(insert(jobs).values(values_of(job)))
+        return document, job
+
+    async def _same(self, connection: AsyncConnection, document: Document) -> Document | None:
+        query = (
+            select(documents)
+            .where(documents.c.tenant_id == document.tenant_id, documents.c.name == document.name)
+            .where(documents.c.access_level == document.access_level, documents.c.state != DocumentState.DELETING)
+            .with_for_update()
+        )
+        row = (await connection.execute(query)).mappings().first()
+        return _document(row) if row else None
+
+    async def document(self, tenant_id: str, document_id: str) -> Document | None:
+        query = select(documents).where(documents.c.id == document_id, documents.c.tenant_id == tenant_id)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).mappings().first()
+        return _document(row) if row else None
+
+    async def documents(self, tenant_id: str, levels: Sequence[Level], page: Page) -> list[Document]:
+        visible = select(documents).where(documents.c.tenant_id == tenant_id, documents.c.access_level.in_(levels))
+        query = newest_first(visible, documents.c.created_at, documents.c.id, page)
+        async with self._database.read() as connection:
+            return [_document(row) for row in (await connection.execute(query)).mappings()]
+
+    async def delete(self, document: Document, job: Job) -> bool:
+        under_way = select(jobs.c.id).where(
+            jobs.c.document_id == document.id, jobs.c.kind == "delete", jobs.c.state.not_in(_TERMINAL)
+        )
+        async with self._database.write() as connection:
+            if (await connection.execute(under_way)).first():
+                return False
+            await _close_jobs(connection, document.id, "the document was deleted")
+            await connection.execute(
+                update(documents)
+                .where(documents.c.id == document.id)
+                .values(state=DocumentState.DELETING, generation=job.generation, updated_at=job.created_at)
+            )
+            await connection.execute(insert(jobs).values(values_of(job)))
+        return True
+
+    async def job(self, tenant_id: str, job_id: str) -> tuple[Job, Document] | None:
+        query = _JOB.where(jobs.c.id == job_id, documents.c.tenant_id == tenant_id)
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).mappings().first()
+        return (_job(row), _document(row, "document__")) if row else None
+
+    async def published(self, job_id: str, at: datetime) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(update(jobs).where(jobs.c.id == job_id).values(published_at=at))
+
+    async def unpublished(self, created_before: datetime) -> list[tuple[Job, Document]]:
+        query = _JOB.where(
+            jobs.c.state == JobState.QUEUED, jobs.c.published_at.is_(None), jobs.c.created_at < created_before
+        )
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.order_by(jobs.c.created_at).limit(100))).mappings().all()
+        return [(_job(row), _document(row, "document__")) for row in rows]
+
+    async def fail_job(self, job_id: str, error: str) -> None:
+        failed = {"state": JobState.FAILED, "error": error, "updated_at": datetime.now(UTC)}
+        async with self._database.write() as connection:
+            row = (
+                await connection.execute(
+                    update(jobs)
+                    .where(jobs.c.id == job_id, jobs.c.state.not_in(_TERMINAL))
+                    .values(failed)
+                    .returning(jobs.c.document_id, jobs.c.generation)
+                )
+            ).first()
+            if row:
+                await connection.execute(
+                    update(documents)
+                    .where(documents.c.id == row.document_id, documents.c.generation == row.generation)
+                    .where(documents.c.state != DocumentState.DELETING)
+                    .values(state=DocumentState.FAILED)
+                )
+
+    async def progress(self, message: DocumentProgress, tenant: str) -> bool:
+        query = _JOB.join(tenants).where(jobs.c.id == message.request_id, tenants.c.slug == tenant).with_for_update()
+        async with self._database.write() as connection:
+            row = (await connection.execute(query)).mappings().first()
+            if row is None or not goes_forward(_job(row), message):
+                return False
+            await self._advance(connection, _document(row, "document__"), message)
+        return True
+
+    async def _advance(self, connection: AsyncConnection, document: Document, message: DocumentProgress) -> None:
+        now = datetime.now(UTC)
+        changes = {name: getattr(message, name) for name in ("state", "attempt", "done", "total", "error")}
+        await connection.execute(
+            update(jobs).where(jobs.c.id == message.request_id).values(changes | {"updated_at": now})
+        )
+        if message.document.generation != document.generation:
+            return
+        if message.state is JobState.DELETED and document.state is DocumentState.DELETING:
+            await connection.execute(delete(documents).where(documents.c.id == document.id))
+        elif state := state_after(document, message):
+            row = {"state": state, "updated_at": now}
+            row |= {} if message.chunk_count is None else {"chunk_count": message.chunk_count}
+            row |= {"title": message.title} if message.title else {}
+            await connection.execute(update(documents).where(documents.c.id == document.id).values(row))
+
+
+async def _close_jobs(connection: AsyncConnection, document_id: str, reason: str) -> None:
+    await connection.execute(
+        update(jobs)
+        .where(jobs.c.document_id == document_id, jobs.c.state.not_in(_TERMINAL))
+        .values(state=JobState.FAILED, error=reason, updated_at=datetime.now(UTC))
+    )
+
+
+def _document(row: RowMapping, prefix: str = "") -> Document:
+    level, state = Level(row[f"{prefix}access_level"]), DocumentState(row[f"{prefix}state"])
+    return record_of(Document, row, prefix, access_level=level, state=state)
+
+
+def _job(row: RowMapping) -> Job:
+    return record_of(Job, row, state=JobState(row["state"]))

@@ -1,0 +1,115 @@
+"""Conversations and turns in SQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, delete, insert, select, update
+
+from gateway.adapters.sql import newest_first, record_of, values_of
+from gateway.database import Database
+from gateway.models import conversations, feedback, people, tenants, turns
+from gateway.records import Answer, Conversation, Page, Turn
+from sluice.access import Level
+
+
+class SqlConversations:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def start(self, person_id: str, conversation: Conversation, turn: Turn) -> None:
+        async with self._database.write() as connection:
+            known = await connection.execute(
+                update(conversations)
+                .where(conversations.c.id == conversation.id, conversations.c.person_id == person_id)
+                .values(updated_at=turn.created_at)
+            )
+            if not known.rowcount:
+                await connection.execute(insert(conversations).values(values_of(conversation, person_id=person_id)))
+            await connection.execute(insert(turns).values(values_of(turn)))
+
+    async def find(self, person_id: str, conversation_id: str) -> Conversation | None:
+        query = select(conversations).where(
+            conversations.c.id == conversation_id, conversations.c.person_id == person_id
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).mappings().first()
+        return record_of(Conversation, row) if row else None
+
+    async def page(self, person_id: str, page: Page) -> list[Conversation]:
+        mine = select(conversations).where(conversations.c.person_id == person_id)
+        query = newest_first(mine, conversations.c.updated_at, conversations.c.id, page)
+        async with self._database.read() as connection:
+            return [record_of(Conversation, row) for row in (await connection.execute(query)).mappings()]
+
+    async def rename(self, conversation_id: str, title: str) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(conversations).where(conversations.c.id == conversation_id).values(title=title)
+            )
+
+    async def remove(self, conversation_id: str) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(delete(conversations).where(conversations.c.id == conversation_id))
+
+    async def turns(self, conversation_id: str) -> list[Turn]:
+        query = select(turns).where(turns.c.conversation_id == conversation_id)
+        return await self._turns(query.order_by(turns.c.created_at, turns.c.id))
+
+    async def turn(self, person_id: str, turn_id: str) -> Turn | None:
+        query = select(turns).join(conversations)
+        found = await self._turns(query.where(turns.c.id == turn_id, conversations.c.person_id == person_id))
+        return found[0] if found else None
+
+    async def history(self, conversation_id: str, levels: Sequence[Level], limit: int) -> list[Turn]:
+        query = (
+            select(turns)
+            .where(turns.c.conversation_id == conversation_id, turns.c.level.in_(levels), turns.c.answer.is_not(None))
+            .order_by(turns.c.created_at.desc(), turns.c.id.desc())
+            .limit(limit)
+        )
+        return (await self._turns(query))[::-1]
+
+    async def complete(self, tenant: str, turn_id: str, answer: Answer, at: datetime) -> Turn | None:
+        of_tenant = (
+            select(turns)
+            .join(conversations)
+            .join(people)
+            .join(tenants)
+            .where(turns.c.id == turn_id, tenants.c.slug == tenant)
+        )
+        changes = values_of(answer, answer=answer.text, answered_at=at, error=None)
+        del changes["text"]
+        async with self._database.write() as connection:
+            if (await connection.execute(of_tenant)).first() is None:
+                return None
+            await connection.execute(
+                update(turns).where(turns.c.id == turn_id, turns.c.answer.is_(None)).values(changes)
+            )
+            row = (await connection.execute(of_tenant)).mappings().one()
+        return _turn(row)
+
+    async def fail(self, turn_id: str, error: str) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(turns).where(turns.c.id == turn_id, turns.c.answer.is_(None)).values(error=error)
+            )
+
+    async def overdue(self, asked_before: datetime) -> list[Turn]:
+        open_turns = select(turns).where(turns.c.answer.is_(None), turns.c.error.is_(None))
+        return await self._turns(open_turns.where(turns.c.created_at < asked_before))
+
+    async def rate(self, turn_id: str, verdict: str, reason: str | None, comment: str | None, at: datetime) -> None:
+        row = {"turn_id": turn_id, "verdict": verdict, "reason": reason, "comment": comment, "created_at": at}
+        async with self._database.write() as connection:
+            changed = await connection.execute(update(feedback).where(feedback.c.turn_id == turn_id).values(row))
+            if not changed.rowcount:
+                await connection.execute(insert(feedback).values(row))
+
+    async def _turns(self, query: Any) -> list[Turn]:
+        async with self._database.read() as connection:
+            return [_turn(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _turn(row: RowMapping) -> Turn:
+    return record_of(Turn, row, lane=Level(row["lane"]), level=Level(row["level"]))

@@ -1,0 +1,186 @@
+"""The gateway, put together. Nothing here runs before the app is started."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from fastapi import FastAPI
+
+from gateway import problems
+from gateway.adapters.passwords import Argon2Passwords
+from gateway.adapters.sql_accounts import SqlAccounts
+from gateway.adapters.sql_audit import SqlAuditLog
+from gateway.adapters.sql_catalog import SqlCatalog
+from gateway.adapters.sql_conversations import SqlConversations
+from gateway.adapters.sql_fixes import SqlFixes
+from gateway.adapters.streams import BrokerPublisher, BrokerReplies
+from gateway.ask import Ask
+from gateway.database import Database
+from gateway.handlers import Handlers
+from gateway.listen import Listen
+from gateway.login import LoginRules
+from gateway.middleware import BodyLimit, RequestContext
+from gateway.people import People
+from gateway.ports import Blobs
+from gateway.reconcile import Reconcile
+from gateway.routes import (
+    chat,
+    conversations,
+    documentation,
+    fixes,
+    identity,
+    knowledge,
+    logs,
+    operators,
+    system,
+    uploads,
+)
+from gateway.search_logs import SearchLogs
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+from gateway.submit import Submit
+from gateway.teach import Teach
+from gateway.tenants import FirstAdmin, ensure_first_admin
+from sluice.access import PassportSigner
+from sluice.broker import Broker
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapters:
+    """What the gateway stands on."""
+
+    database: Database
+    broker: Broker
+    blobs: Blobs
+    signer: PassportSigner
+    operator_token: str
+
+
+def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
+    """The ASGI app; its lifespan migrates, makes the first admin, consumes and reconciles."""
+    services = _services(settings, adapters)
+    app = FastAPI(
+        title="Sluice",
+        description="Answers from a company's own documents, and only from those that the asker may read.",
+        version="1.0.0",
+        lifespan=_lifespan(settings, adapters, services),
+        redirect_slashes=False,  # a redirect would be built from the Host header
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    problems.install(app)
+    documentation.install(app)
+    app.add_middleware(BodyLimit, least=settings.max_body_bytes, larger={uploads.PATH: settings.max_upload_bytes})
+    app.add_middleware(RequestContext)
+    for part in (identity, operators, chat, conversations, knowledge, fixes, logs):
+        app.include_router(part.router)
+    app.include_router(uploads.create_router(settings))
+    app.include_router(system.create_router([adapters.database.ping, adapters.broker.check]))
+    return app
+
+
+def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
+    accounts, audit = SqlAccounts(adapters.database), SqlAuditLog(adapters.database)
+    conversations_, catalog = SqlConversations(adapters.database), SqlCatalog(adapters.database)
+    passwords, fixes_ = Argon2Passwords(), SqlFixes(adapters.database)
+    publisher, replies, signer = BrokerPublisher(adapters.broker), BrokerReplies(adapters.broker), adapters.signer
+    question_deadline = timedelta(seconds=settings.question_deadline_seconds)
+    job_deadline = timedelta(seconds=settings.job_deadline_seconds)
+    return Services(
+        settings=settings,
+        operator_token=adapters.operator_token,
+        accounts=accounts,
+        audit=audit,
+        passwords=passwords,
+        login_rules=LoginRules(
+            session=timedelta(hours=settings.session_hours),
+            attempts=settings.login_attempts,
+            window=timedelta(seconds=settings.login_window_seconds),
+        ),
+        people=People(accounts=accounts, passwords=passwords, audit=audit),
+        conversations=conversations_,
+        ask=Ask(
+            conversations=conversations_,
+            publisher=publisher,
+            replies=replies,
+            signer=signer,
+            deadline=question_deadline,
+            history_turns=settings.history_turns,
+        ),
+        listen=Listen(
+            replies, conversations_, deadline=question_deadline, grace=timedelta(seconds=settings.resume_grace_seconds)
+        ),
+        catalog=catalog,
+        submit=Submit(
+            catalog=catalog,
+            blobs=adapters.blobs,
+            publisher=publisher,
+            audit=audit,
+            signer=signer,
+            deadline=job_deadline,
+        ),
+        fixes=fixes_,
+        teach=Teach(fixes=fixes_, publisher=publisher, audit=audit, signer=signer, deadline=job_deadline),
+        search_logs=SearchLogs(
+            publisher=publisher,
+            replies=replies,
+            audit=audit,
+            signer=signer,
+            deadline=timedelta(seconds=settings.log_deadline_seconds),
+        ),
+    )
+
+
+def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services):
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+        await adapters.database.migrate()
+        await ensure_first_admin(services.accounts, services.passwords, services.audit, _first_admin(settings))
+        replies = BrokerReplies(adapters.broker)
+        Handlers(
+            conversations=services.conversations, catalog=services.catalog, fixes=services.fixes, replies=replies
+        ).register(adapters.broker)
+        await adapters.broker.start()
+        reconciler = asyncio.create_task(
+            _reconcile(settings, adapters, services, replies).forever(timedelta(seconds=settings.reconcile_seconds))
+        )
+        logger.info("service.started")
+        yield
+        reconciler.cancel()
+        await asyncio.gather(reconciler, return_exceptions=True)
+        await services.listen.close()
+        await adapters.broker.stop()
+        await adapters.database.close()
+        logger.info("service.stopped")
+
+    return lifespan
+
+
+def _reconcile(settings: GatewaySettings, adapters: Adapters, services: Services, replies: BrokerReplies) -> Reconcile:
+    return Reconcile(
+        accounts=services.accounts,
+        catalog=services.catalog,
+        fixes=services.fixes,
+        conversations=services.conversations,
+        blobs=adapters.blobs,
+        replies=replies,
+        submit=services.submit,
+        teach=services.teach,
+        after=timedelta(seconds=settings.reconcile_after_seconds),
+        question_deadline=timedelta(seconds=settings.question_deadline_seconds),
+    )
+
+
+def _first_admin(settings: GatewaySettings) -> FirstAdmin:
+    password = settings.admin_password
+    return FirstAdmin(
+        email=settings.admin_email,
+        password=password.get_secret_value() if password else None,
+        password_file=settings.first_password_path,
+    )

@@ -1,0 +1,108 @@
+"""Asking a question: the turn is kept first, then the question goes on its way."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from gateway.errors import NotFoundError
+from gateway.passports import Errand
+from gateway.ports import Conversations, Publisher, Replies
+from gateway.records import Conversation, Person, Turn
+from gateway.tokens import new_id
+from sluice import messages
+from sluice.access import PassportSigner
+from sluice.messages import AnswerCompleted, Message, QuestionAsked, QuestionFollowedUp, QuestionGrounded
+
+_KINDS = (QuestionAsked, QuestionFollowedUp, QuestionGrounded, AnswerCompleted)
+_TITLE_LENGTH = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    conversations: Conversations
+    publisher: Publisher
+    replies: Replies
+    signer: PassportSigner
+    deadline: timedelta
+    history_turns: int
+
+    async def __call__(self, person: Person, question: str, conversation_id: str | None) -> Turn:
+        """Keeps the turn and publishes the question.
+
+        Raises:
+            NotFoundError: the conversation is not there, or not this person's.
+            TransientError: the question could not be published; the turn says so.
+        """
+        now = datetime.now(UTC)
+        conversation = await self._conversation(person, question, conversation_id, now)
+        history = await self._history(person, conversation) if conversation_id else ()
+        turn = _open_turn(person, conversation, question, now)
+        await self.conversations.start(person.id, conversation, turn)
+        try:
+            await self.publisher.publish(self._message(person, turn, history))
+        except Exception:
+            await self.conversations.fail(turn.id, "the question could not be sent")
+            raise
+        return turn
+
+    async def cancel(self, person: Person, turn_id: str) -> None:
+        """Raises NotFoundError, also for another's."""
+        turn = await self.find(person, turn_id)
+        await self.replies.cancel(turn.lane, turn.id)
+
+    async def find(self, person: Person, turn_id: str) -> Turn:
+        """The person's turn, if they may still read what it rests on; else NotFoundError."""
+        turn = await self.conversations.turn(person.id, turn_id)
+        if turn is None or person.clearance < turn.lane or person.clearance < turn.level:
+            raise NotFoundError("there is no such request")
+        return turn
+
+    async def _conversation(
+        self, person: Person, question: str, conversation_id: str | None, now: datetime
+    ) -> Conversation:
+        if conversation_id is None:
+            return Conversation(id=new_id(), title=_title(question), created_at=now, updated_at=now)
+        conversation = await self.conversations.find(person.id, conversation_id)
+        if conversation is None:
+            raise NotFoundError("there is no such conversation")
+        return conversation
+
+    async def _history(self, person: Person, conversation: Conversation) -> tuple[messages.Turn, ...]:
+        turns = await self.conversations.history(conversation.id, person.clearance.readable, self.history_turns)
+        return tuple(messages.Turn(question=turn.question, answer=turn.answer or "") for turn in turns)
+
+    def _message(self, person: Person, turn: Turn, history: tuple[messages.Turn, ...]) -> Message:
+        errand = Errand(
+            person=person,
+            job=turn.id,
+            kinds=_KINDS,
+            deadline=turn.created_at + self.deadline,
+            bound={"question": turn.question},
+        )
+        envelope = errand.envelope(self.signer)
+        if history:
+            return QuestionFollowedUp(question=turn.question, history=history, **envelope)
+        return QuestionAsked(question=turn.question, search_query=turn.question, **envelope)
+
+
+def _open_turn(person: Person, conversation: Conversation, question: str, now: datetime) -> Turn:
+    return Turn(
+        id=new_id(),
+        conversation_id=conversation.id,
+        lane=person.clearance,
+        question=question,
+        answer=None,
+        level=person.clearance,
+        tier=None,
+        finish_reason=None,
+        sources=[],
+        citations=[],
+        usage={},
+        created_at=now,
+        answered_at=None,
+        error=None,
+    )
+
+
+def _title(question: str) -> str:
+    line = " ".join(question.split())
+    return line if len(line) <= _TITLE_LENGTH else line[: _TITLE_LENGTH - 1].rstrip() + "…"

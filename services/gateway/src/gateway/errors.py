@@ -1,0 +1,53 @@
+"""What can be wrong with a request, as problem+json has it."""
+
+from http import HTTPStatus
+
+from sluice.errors import PermanentError
+
+
+class NotFoundError(PermanentError):
+    """It is not there, or it is not the caller's: both look the same."""
+
+    type = "not-found"
+    status = HTTPStatus.NOT_FOUND
+
+
+class ConflictError(PermanentError):
+    type = "conflict"
+    status = HTTPStatus.CONFLICT
+
+
+class NotSignedInError(PermanentError):
+    type = "not-signed-in"
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class LoginRefusedError(PermanentError):
+    type = "login-refused"
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class PasswordChangeRequiredError(PermanentError):
+    type = "password-change-required"
+    status = HTTPStatus.FORBIDDEN
+
+
+class TooManyAttemptsError(PermanentError):
+    type = "too-many-attempts"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
+class InvalidInputError(PermanentError):
+    """A field is wrong; the message never repeats its value."""
+
+    type = "invalid-input"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(
+            "the request has a field that is not as it must be", errors=[{"field": field, "message": message}]
+        )
+
+
+class TooLargeError(PermanentError):
+    type = "content-too-large"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE

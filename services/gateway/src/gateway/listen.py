@@ -1,0 +1,119 @@
+"""Following a request's reply log for a client, and noticing that the client is gone."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from gateway.keep import kept_events
+from gateway.ports import Conversations, Replies
+from gateway.records import Turn
+from sluice.access import Level
+from sluice.errors import DeadlineExceededError, SluiceError
+from sluice.replies import Event
+
+logger = logging.getLogger(__name__)
+ACCEPTED_ID = "0-0"
+_LATE = timedelta(seconds=5)
+"""What a worker that drops expired work is given to say so itself."""
+
+
+class Listen:
+    """Reads reply logs for clients. Work that nobody listens to any more is cancelled after the grace."""
+
+    def __init__(
+        self, replies: Replies, conversations: Conversations, *, deadline: timedelta, grace: timedelta
+    ) -> None:
+        self._replies = replies
+        self._conversations = conversations
+        self._deadline = deadline
+        self._grace = grace
+        self._listeners: Counter[str] = Counter()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def stream(self, turn: Turn, after: str | None = None) -> AsyncGenerator[Event]:
+        """`accepted` unless the client has it, then the log up to its end; one that cannot be read ends in `error`."""
+        self._listeners[turn.id] += 1
+        ended = False
+        try:
+            if after is None:
+                yield Event("accepted", {"request_id": turn.id, "conversation_id": turn.conversation_id}, ACCEPTED_ID)
+            async with aclosing(self._events(turn, after)) as events:
+                async for event in events:
+                    ended = event.name in ("done", "error")
+                    yield event
+        except SluiceError as error:
+            ended = True
+            yield Event("error", error.problem(turn.id))
+        finally:
+            self._leave(turn, ended=ended)
+
+    async def whole(self, turn: Turn) -> Event:
+        """The event that ends the turn. Work is cancelled at once when this is."""
+        try:
+            async with aclosing(self._events(turn, None)) as events:
+                async for event in events:
+                    if event.name in ("done", "error"):
+                        return event
+        except asyncio.CancelledError:
+            await asyncio.shield(self._replies.cancel(turn.lane, turn.id))
+            raise
+        raise AssertionError("a reply log is read up to its terminal event")
+
+    async def close(self) -> None:
+        """Leaves the work of clients that a stop of this gateway cut off to go on: they come back to another one."""
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    async def _events(self, turn: Turn, after: str | None) -> AsyncGenerator[Event]:
+        closed = turn.answer is not None or turn.error is not None
+        if closed and not await self._replies.finished(turn.lane, turn.id):
+            for event in kept_events(turn):
+                yield event
+            return
+        ends = turn.created_at + self._deadline + _LATE
+        log = self._replies.read(turn.lane, turn.id, after)
+        async with given_up(self._replies, turn.lane, turn.id, ends), aclosing(log) as events:
+            async for event in events:
+                if event.name == "error":
+                    await self._conversations.fail(turn.id, str(event.data.get("detail", "")))
+                yield event
+
+    def _leave(self, turn: Turn, *, ended: bool) -> None:
+        self._listeners[turn.id] -= 1
+        if self._listeners[turn.id]:
+            return
+        del self._listeners[turn.id]
+        if not ended:
+            task = asyncio.create_task(self._cancel_unless_back(turn))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def _cancel_unless_back(self, turn: Turn) -> None:
+        await asyncio.sleep(self._grace.total_seconds())
+        if turn.id in self._listeners:
+            return
+        try:
+            await self._replies.cancel(turn.lane, turn.id)
+            logger.info("chat.client-gone", extra={"request_id": turn.id})
+        except SluiceError as error:
+            logger.warning("chat.cancel-failed", exc_info=error, extra={"request_id": turn.id})
+
+
+@asynccontextmanager
+async def given_up(replies: Replies, lane: Level, request_id: str, ends: datetime) -> AsyncGenerator[None]:
+    """Ends the log with an `error` when nothing else has ended it in time."""
+
+    async def give_up() -> None:
+        await asyncio.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds()))
+        await replies.fail(lane, request_id, DeadlineExceededError("no answer came in time; ask again"))
+
+    task = asyncio.create_task(give_up())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

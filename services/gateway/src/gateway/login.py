@@ -1,0 +1,95 @@
+"""Signing in and out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from gateway.errors import (
+    InvalidInputError,
+    LoginRefusedError,
+    PasswordChangeRequiredError,
+    TooManyAttemptsError,
+)
+from gateway.ports import Accounts, Passwords
+from gateway.records import Credentials, Person
+from gateway.tokens import fingerprint, new_token
+from sluice.access import normalise_email
+
+DEFAULT_TENANT = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginRules:
+    session: timedelta
+    attempts: int
+    window: timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    email: str
+    password: str
+    tenant: str | None
+    new_password: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    token: str
+    person: Person
+    expires_in: int
+
+
+async def login(accounts: Accounts, passwords: Passwords, rules: LoginRules, attempt: Attempt) -> Session:
+    """Opens a session.
+
+    Raises:
+        TooManyAttemptsError: the address has failed too often; told before the password is looked at.
+        LoginRefusedError: unknown address, wrong password or suspended, all alike and after the same work.
+        PasswordChangeRequiredError: the password is right but good for choosing a new one only.
+        InvalidInputError: the new password is the old one.
+    """
+    email = _normalised(attempt.email)
+    address = fingerprint(email)
+    tries, window_ends = await accounts.count_attempt(address, datetime.now(UTC) + rules.window)
+    if tries > rules.attempts:
+        raise TooManyAttemptsError(f"too many failed logins; try again after {window_ends:%H:%M} UTC")
+    found = _choose(await accounts.credentials(email), attempt.tenant)
+    matches = await passwords.verify(attempt.password, found.password_hash if found else None)
+    if found is None or not matches or not found.person.active:
+        raise LoginRefusedError("the address or the password is wrong")
+    await _change_password(accounts, passwords, found, attempt)
+    await accounts.forget_attempts(address)
+    token = new_token()
+    await accounts.open_session(fingerprint(token), found.person.id, datetime.now(UTC) + rules.session)
+    return Session(token=token, person=found.person, expires_in=int(rules.session.total_seconds()))
+
+
+async def logout(accounts: Accounts, session: str) -> None:
+    await accounts.close_session(session)
+
+
+def _normalised(email: str) -> str:
+    """An address that cannot be is looked up all the same, so that it takes as long as any other."""
+    try:
+        return normalise_email(email)
+    except ValueError:
+        return email.lower()
+
+
+def _choose(found: Sequence[Credentials], tenant: str | None) -> Credentials | None:
+    """Without a tenant it is the default one's person, else the only one with this address."""
+    by_slug = {credentials.person.tenant.slug: credentials for credentials in found}
+    if tenant is not None:
+        return by_slug.get(tenant)
+    return by_slug.get(DEFAULT_TENANT) or (found[0] if len(found) == 1 else None)
+
+
+async def _change_password(accounts: Accounts, passwords: Passwords, found: Credentials, attempt: Attempt) -> None:
+    if attempt.new_password is None:
+        if found.one_time:
+            raise PasswordChangeRequiredError("this password is for one login: send new_password with it")
+        return
+    if attempt.new_password == attempt.password:
+        raise InvalidInputError("new_password", "must differ from the present password")
+    await accounts.set_password(found.person.id, await passwords.hash(attempt.new_password))

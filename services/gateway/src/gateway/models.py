@@ -1,0 +1,232 @@
+"""The SQL tables. Times are aware and kept in UTC; ids are opaque text made by the gateway."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.engine import Dialect
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time. SQLite forgets the zone, so it goes in as UTC and comes out as UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class CleanText(TypeDecorator[str]):
+    """Text from a parser or a model; PostgreSQL takes no NUL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else value.replace("\0", "")
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> Column[str]:
+    return Column("id", String(64), primary_key=True)
+
+
+def _refers(name: str, target: str, *, primary_key: bool = False) -> Column[str]:
+    return Column(
+        name,
+        String(64),
+        ForeignKey(f"{target}.id", ondelete="CASCADE"),
+        primary_key=primary_key,
+        nullable=False,
+        index=not primary_key,
+    )
+
+
+def _time(name: str, *, nullable: bool = False) -> Column[datetime]:
+    return Column(name, UtcDateTime, nullable=nullable)
+
+
+tenants = Table(
+    "tenants",
+    metadata,
+    _id(),
+    Column("slug", String(64), nullable=False, unique=True),
+    Column("name", String(200), nullable=False),
+    Column("internal_domains", JSON, nullable=False),
+    _time("created_at"),
+    _time("suspended_at", nullable=True),
+)
+
+people = Table(
+    "people",
+    metadata,
+    _id(),
+    _refers("tenant_id", "tenants"),
+    Column("email", String(320), nullable=False, index=True),
+    Column("email_verified", Boolean, nullable=False),
+    Column("password_hash", String(256), nullable=False),
+    Column("password_one_time", Boolean, nullable=False),
+    Column("rights", JSON, nullable=False),
+    _time("created_at"),
+    _time("suspended_at", nullable=True),
+    UniqueConstraint("tenant_id", "email"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    _refers("person_id", "people"),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    Column("address_sha256", String(64), primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    _time("window_ends"),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    _id(),
+    _refers("tenant_id", "tenants"),
+    Column("access_level", String(16), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("title", CleanText, nullable=False),
+    Column("url", Text),
+    Column("sha256", String(64)),
+    Column("generation", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    _time("created_at"),
+    _time("updated_at"),
+)
+# One that is being deleted does not stand in the way of the next upload under its name.
+Index(
+    "uq_documents_name",
+    documents.c.tenant_id,
+    documents.c.access_level,
+    documents.c.name,
+    unique=True,
+    sqlite_where=text("state != 'deleting'"),
+    postgresql_where=text("state != 'deleting'"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _id(),
+    _refers("document_id", "documents"),
+    Column("generation", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("error", CleanText),
+    Column("unchanged", Boolean, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    _time("created_at"),
+    _time("updated_at"),
+    _time("published_at", nullable=True),
+)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    _id(),
+    _refers("person_id", "people"),
+    Column("title", Text, nullable=False),
+    _time("created_at"),
+    _time("updated_at"),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    _id(),
+    _refers("conversation_id", "conversations"),
+    Column("lane", String(16), nullable=False),
+    Column("question", Text, nullable=False),
+    Column("answer", CleanText),
+    Column("level", String(16), nullable=False),
+    Column("tier", String(100)),
+    Column("finish_reason", String(32)),
+    Column("sources", JSON, nullable=False),
+    Column("citations", JSON, nullable=False),
+    Column("usage", JSON, nullable=False),
+    _time("created_at"),
+    _time("answered_at", nullable=True),
+    Column("error", CleanText),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    _refers("turn_id", "turns", primary_key=True),
+    Column("verdict", String(8), nullable=False),
+    Column("reason", String(100)),
+    Column("comment", Text),
+    _time("created_at"),
+)
+
+fixes = Table(
+    "fixes",
+    metadata,
+    _id(),
+    _refers("tenant_id", "tenants"),
+    Column("question", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("access_level", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("error", CleanText),
+    Column("created_by", String(64), nullable=False),
+    _time("created_at"),
+    _time("updated_at"),
+    _time("published_at", nullable=True),
+)
+
+# Rows are only ever added; no foreign keys, so that nothing that is deleted takes its trace along.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _time("at"),
+    Column("tenant_id", String(64), index=True),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("detail", JSON, nullable=False),
+)

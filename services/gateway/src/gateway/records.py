@@ -1,0 +1,185 @@
+"""What the gateway's tables hold, as the use cases see it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from sluice.access import Level, Right, clearance_of
+from sluice.messages import JobState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant:
+    id: str
+    slug: str
+    name: str
+    internal_domains: list[str]
+    created_at: datetime
+    suspended_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    id: str
+    tenant: Tenant
+    email: str
+    email_verified: bool
+    rights: frozenset[Right]
+    created_at: datetime
+    suspended_at: datetime | None = None
+
+    @property
+    def clearance(self) -> Level:
+        """Computed each time, so that a changed domain list holds from the next request on."""
+        return clearance_of(self.email, self.tenant.internal_domains, verified=self.email_verified)
+
+    @property
+    def active(self) -> bool:
+        return self.suspended_at is None and self.tenant.suspended_at is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    person: Person
+    password_hash: str
+    one_time: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """The person of a request, and the hash of the token that it came with."""
+
+    person: Person
+    session: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """A question, and its answer once there is one; the id is the request's and the answer's.
+
+    `lane` is the clearance that it was asked with, `level` the highest of what the answer rests on.
+    """
+
+    id: str
+    conversation_id: str
+    lane: Level
+    question: str
+    answer: str | None
+    level: Level
+    tier: str | None
+    finish_reason: str | None
+    sources: list[dict[str, Any]]
+    citations: list[int]
+    usage: dict[str, int]
+    created_at: datetime
+    answered_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What an answered turn is completed with."""
+
+    text: str
+    level: Level
+    tier: str
+    finish_reason: str
+    sources: list[dict[str, Any]]
+    citations: list[int]
+    usage: dict[str, int]
+
+
+class DocumentState(StrEnum):
+    PENDING = "pending"
+    DONE = "done"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One document of the catalog. `name` is the file name or URL that it came under, `title` what people see."""
+
+    id: str
+    tenant_id: str
+    access_level: Level
+    name: str
+    title: str
+    url: str | None
+    sha256: str | None
+    generation: int
+    state: DocumentState
+    chunk_count: int
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Work on one generation of a document; `done` of `total` chunks. `unchanged`: the same bytes were there before."""
+
+    id: str
+    document_id: str
+    generation: int
+    kind: Literal["index", "delete"]
+    state: JobState
+    attempt: int = 1
+    done: int = 0
+    total: int = 0
+    error: str | None = None
+    unchanged: bool = False
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    published_at: datetime | None = None
+
+
+class FixState(StrEnum):
+    PENDING = "pending"
+    ACTIVE = "active"
+    FAILED = "failed"
+    WITHDRAWING = "withdrawing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixRow:
+    id: str
+    tenant_id: str
+    question: str
+    answer: str
+    access_level: Level
+    state: FixState
+    error: str | None
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    published_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Where a list goes on: the newest first, after this row."""
+
+    limit: int
+    before: tuple[datetime, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEntry:
+    """Who did what on what."""
+
+    tenant_id: str | None
+    actor: str
+    action: str
+    target: str
+    detail: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -1,0 +1,87 @@
+"""/api/v1/chat: questions and their streamed answers."""
+
+import re
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import StringConstraints
+
+from gateway.errors import InvalidInputError
+from gateway.problems import respond
+from gateway.records import Person, Turn
+from gateway.routes.dependencies import Reader, ServicesIn
+from gateway.routes.schemas import Body, IdIn, IdPath, Output, Text
+from gateway.routes.streaming import EVENT_STREAM, event_stream, unless_gone
+from gateway.services import Services
+from sluice.replies import Event
+
+router = APIRouter(prefix="/api/v1/chat", tags=["chat"])
+_EVENT_ID = re.compile(r"[0-9]{1,10}-[0-9]{1,19}")
+
+
+class QuestionIn(Body):
+    question: Annotated[Text, StringConstraints(max_length=4000)]
+    conversation_id: IdIn | None = None
+
+
+class AnswerOut(Output):
+    answer_id: str
+    conversation_id: str
+    answer: str
+    citations: list[int]
+    sources: list[dict[str, Any]]
+    tier: str
+    finish_reason: str
+    usage: dict[str, int]
+
+
+@router.post("", response_model=AnswerOut, responses=EVENT_STREAM)
+async def post_question(
+    body: QuestionIn,
+    request: Request,
+    reader: Reader,
+    services: ServicesIn,
+    accept: Annotated[str, Header(max_length=1000)] = "",
+) -> Response | AnswerOut:
+    """Server-sent events, or with `Accept: application/json` the whole answer at once."""
+    turn = await services.ask(reader, body.question, body.conversation_id)
+    if "application/json" in accept and "text/event-stream" not in accept:
+        return await unless_gone(request, _whole(services, reader, turn))
+    return _events(services, turn, None)
+
+
+@router.get("/requests/{request_id}/events", response_class=Response, responses=EVENT_STREAM)
+async def get_events(
+    request_id: IdPath,
+    reader: Reader,
+    services: ServicesIn,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The same events again, after `Last-Event-ID`; 204 when that was the last one."""
+    turn = await services.ask.find(reader, request_id)
+    if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
+        raise InvalidInputError("Last-Event-ID", "is not one that this stream gave")
+    if Event("", id=last_event_id or "").terminal:
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    return _events(services, turn, last_event_id)
+
+
+@router.delete("/requests/{request_id}", status_code=HTTPStatus.NO_CONTENT)
+async def delete_request(request_id: IdPath, reader: Reader, services: ServicesIn) -> None:
+    """Stops the work on a question; one that is answered already stays."""
+    await services.ask.cancel(reader, request_id)
+
+
+def _events(services: Services, turn: Turn, after: str | None) -> Response:
+    return event_stream(services.listen.stream(turn, after), services.settings.heartbeat_seconds)
+
+
+async def _whole(services: Services, reader: Person, turn: Turn) -> Response | AnswerOut:
+    event = await services.listen.whole(turn)
+    if event.name == "error":
+        return respond(event.data)
+    kept = await services.ask.find(reader, turn.id)
+    return AnswerOut.model_validate(
+        {name: getattr(kept, name) for name in AnswerOut.model_fields if name != "answer_id"} | {"answer_id": kept.id}
+    )

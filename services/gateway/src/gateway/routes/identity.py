@@ -1,0 +1,123 @@
+"""Signing in, and people: /api/v1/auth, /api/v1/me, /api/v1/people."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import Field, StringConstraints
+
+from gateway.login import Attempt, login, logout
+from gateway.people import NewPerson
+from gateway.records import Person
+from gateway.routes.dependencies import Admin, CallerIn, ServicesIn
+from gateway.routes.schemas import Body, Email, IdPath, Listing, Output, PageIn, RightsIn, listing
+from gateway.settings import MAX_PASSWORD, MIN_PASSWORD
+from sluice.access import Level, Right
+
+router = APIRouter(prefix="/api/v1", tags=["identity"])
+Password = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+NewPassword = Annotated[str, StringConstraints(min_length=MIN_PASSWORD, max_length=MAX_PASSWORD)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class LoginIn(Body):
+    email: Email
+    password: Password
+    tenant: Slug | None = None
+    new_password: NewPassword | None = Field(default=None, description="Replaces the password; a one-time one must be.")
+
+
+class Me(Output):
+    id: str
+    email: str
+    tenant: str
+    clearance: Level
+    rights: list[Right]
+
+
+class LoginOut(Output):
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105
+    expires_in: int
+    person: Me
+
+
+class PersonIn(Body):
+    email: Email
+    rights: RightsIn = frozenset()
+
+
+class PersonChange(Body):
+    rights: RightsIn | None = None
+    suspended: bool | None = None
+
+
+class PersonOut(Me):
+    suspended: bool
+    created_at: datetime
+
+
+class NewPersonOut(PersonOut):
+    one_time_password: str
+
+
+@router.post("/auth/login")
+async def post_login(body: LoginIn, services: ServicesIn) -> LoginOut:
+    session = await login(services.accounts, services.passwords, services.login_rules, Attempt(**body.model_dump()))
+    return LoginOut(access_token=session.token, expires_in=session.expires_in, person=me(session.person))
+
+
+@router.post("/auth/logout", status_code=HTTPStatus.NO_CONTENT)
+async def post_logout(caller: CallerIn, services: ServicesIn) -> None:
+    await logout(services.accounts, caller.session)
+
+
+@router.get("/me")
+async def get_me(caller: CallerIn) -> Me:
+    return me(caller.person)
+
+
+@router.post("/people", status_code=HTTPStatus.CREATED)
+async def post_person(body: PersonIn, admin: Admin, services: ServicesIn) -> NewPersonOut:
+    return new_person_out(await services.people.add(admin, admin.tenant, body.email, body.rights))
+
+
+@router.get("/people")
+async def get_people(admin: Admin, services: ServicesIn, page: PageIn) -> Listing[PersonOut]:
+    people = await services.accounts.people(admin.tenant.id, page)
+    return listing(people, page, person_out, lambda person: (person.created_at, person.id))
+
+
+@router.get("/people/{person_id}")
+async def get_person(person_id: IdPath, admin: Admin, services: ServicesIn) -> PersonOut:
+    return person_out(await services.people.find(admin, person_id))
+
+
+@router.patch("/people/{person_id}")
+async def patch_person(person_id: IdPath, body: PersonChange, admin: Admin, services: ServicesIn) -> PersonOut:
+    changed = await services.people.change(admin, person_id, rights=body.rights, suspended=body.suspended)
+    return person_out(changed)
+
+
+@router.delete("/people/{person_id}", status_code=HTTPStatus.NO_CONTENT)
+async def delete_person(person_id: IdPath, admin: Admin, services: ServicesIn) -> None:
+    await services.people.remove(admin, person_id)
+
+
+def me(person: Person) -> Me:
+    return Me(
+        id=person.id,
+        email=person.email,
+        tenant=person.tenant.slug,
+        clearance=person.clearance,
+        rights=sorted(person.rights),
+    )
+
+
+def person_out(person: Person) -> PersonOut:
+    return PersonOut(**me(person).model_dump(), suspended=person.suspended_at is not None, created_at=person.created_at)
+
+
+def new_person_out(new: NewPerson) -> NewPersonOut:
+    return NewPersonOut(**person_out(new.person).model_dump(), one_time_password=new.one_time_password)

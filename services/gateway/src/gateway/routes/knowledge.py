@@ -1,0 +1,120 @@
+"""/api/v1/knowledge: the documents that there are, and the jobs on them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from http import HTTPStatus
+
+from fastapi import APIRouter, Response
+
+from gateway.records import Document, DocumentState, Job, Person
+from gateway.routes.dependencies import Reader, ServicesIn, Uploader
+from gateway.routes.schemas import IdPath, Listing, Output, PageIn, listing
+from gateway.routes.streaming import EVENT_STREAM, event_stream
+from gateway.services import Services
+from sluice.access import Level
+from sluice.errors import SluiceError
+from sluice.messages import JobState
+from sluice.replies import Event
+
+router = APIRouter(prefix="/api/v1/knowledge", tags=["knowledge"])
+_LOOK_SECONDS = 0.25
+
+
+class Progress(Output):
+    done: int
+    total: int
+
+
+class JobOut(Output):
+    job_id: str
+    document_id: str
+    name: str
+    state: JobState
+    progress: Progress
+    attempt: int
+    error: str | None
+    unchanged: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class DocumentOut(Output):
+    id: str
+    title: str
+    name: str
+    url: str | None
+    access_level: Level
+    version: int
+    state: DocumentState
+    chunk_count: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@router.get("/jobs/{job_id}")
+async def get_job(job_id: IdPath, uploader: Uploader, services: ServicesIn) -> JobOut:
+    return job_out(*await services.submit.find_job(uploader, job_id))
+
+
+@router.get("/jobs/{job_id}/events", response_class=Response, responses=EVENT_STREAM)
+async def get_job_events(job_id: IdPath, uploader: Uploader, services: ServicesIn) -> Response:
+    """A `progress` event a change, up to `done` or `error`."""
+    await services.submit.find_job(uploader, job_id)
+    return event_stream(_job_events(services, uploader, job_id), services.settings.heartbeat_seconds)
+
+
+@router.get("/documents")
+async def get_documents(reader: Reader, services: ServicesIn, page: PageIn) -> Listing[DocumentOut]:
+    rows = await services.catalog.documents(reader.tenant.id, reader.clearance.readable, page)
+    return listing(rows, page, document_out, lambda row: (row.created_at, row.id))
+
+
+@router.get("/documents/{document_id}")
+async def get_document(document_id: IdPath, reader: Reader, services: ServicesIn) -> DocumentOut:
+    return document_out(await services.submit.find(reader, document_id))
+
+
+@router.delete("/documents/{document_id}", status_code=HTTPStatus.ACCEPTED)
+async def delete_document(document_id: IdPath, uploader: Uploader, services: ServicesIn) -> DocumentOut:
+    """The document is `deleting`, and then not found any more."""
+    document = await services.submit.find(uploader, document_id)
+    await services.submit.delete(uploader, document)
+    return document_out(await services.submit.find(uploader, document_id))
+
+
+def job_out(job: Job, document: Document) -> JobOut:
+    return JobOut(
+        job_id=job.id,
+        document_id=document.id,
+        name=document.name,
+        state=job.state,
+        progress=Progress(done=job.done, total=job.total),
+        attempt=job.attempt,
+        error=job.error,
+        unchanged=job.unchanged,
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+    )
+
+
+def document_out(document: Document) -> DocumentOut:
+    named = {name: getattr(document, name) for name in DocumentOut.model_fields if name != "version"}
+    return DocumentOut(version=document.generation, **named)
+
+
+async def _job_events(services: Services, uploader: Person, job_id: str) -> AsyncIterator[Event]:
+    told: JobOut | None = None
+    while True:
+        try:
+            now = job_out(*await services.submit.find_job(uploader, job_id))
+        except SluiceError as error:
+            yield Event("error", error.problem(job_id))
+            return
+        if now != told:
+            told = now
+            name = "progress" if not now.state.terminal else "done" if now.state is not JobState.FAILED else "error"
+            yield Event(name, now.model_dump(mode="json"))
+        if now.state.terminal:
+            return
+        await asyncio.sleep(_LOOK_SECONDS)

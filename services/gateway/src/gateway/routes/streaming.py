@@ -1,0 +1,52 @@
+"""Server-sent events out, and answers that stop when their client is gone."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from fastapi import Request
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from sluice.replies import Event
+
+T = TypeVar("T")
+EVENT_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The events."}
+}
+
+
+def event_stream(events: AsyncIterator[Event], heartbeat_seconds: float) -> EventSourceResponse:
+    """The events as text/event-stream, with a comment after each silence."""
+    return EventSourceResponse(
+        (_encode(event) async for event in events),
+        ping=heartbeat_seconds,
+        ping_message_factory=lambda: ServerSentEvent(comment="still here", sep="\n"),
+        sep="\n",
+    )
+
+
+def _encode(event: Event) -> ServerSentEvent:
+    data = json.dumps(event.data, ensure_ascii=False, default=str)
+    return ServerSentEvent(data=data, event=event.name, id=event.id or None, sep="\n")
+
+
+async def unless_gone(request: Request, work: Awaitable[T]) -> T:
+    """What the work gives; it is cancelled as soon as the client goes away."""
+    doing = asyncio.ensure_future(work)
+    gone = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait([doing, gone], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not doing.done():
+            doing.cancel()
+            with suppress(asyncio.CancelledError):
+                await doing
+    return doing.result()
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

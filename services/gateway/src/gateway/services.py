@@ -1,0 +1,32 @@
+"""What the routes are given: the use cases, put together once."""
+
+from dataclasses import dataclass
+
+from gateway.ask import Ask
+from gateway.listen import Listen
+from gateway.login import LoginRules
+from gateway.people import People
+from gateway.ports import Accounts, AuditLog, Catalog, Conversations, Fixes, Passwords
+from gateway.search_logs import SearchLogs
+from gateway.settings import GatewaySettings
+from gateway.submit import Submit
+from gateway.teach import Teach
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    settings: GatewaySettings
+    operator_token: str
+    accounts: Accounts
+    audit: AuditLog
+    passwords: Passwords
+    login_rules: LoginRules
+    people: People
+    conversations: Conversations
+    ask: Ask
+    listen: Listen
+    catalog: Catalog
+    submit: Submit
+    fixes: Fixes
+    teach: Teach
+    search_logs: SearchLogs

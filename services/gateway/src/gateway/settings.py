@@ -1,0 +1,94 @@
+"""All that the gateway reads from its environment."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+
+from sluice.access import Level, normalise_email
+from sluice.settings import CommonSettings, KeySettings
+
+MIN_PASSWORD = 12
+MAX_PASSWORD = 128
+_MEGABYTE = 1024 * 1024
+
+
+class GatewaySettings(CommonSettings, KeySettings):
+    port: int = Field(
+        default=8000,
+        validation_alias=AliasChoices("port", "SLUICE_GATEWAY_PORT"),
+        description="Port of the HTTP API.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="`postgresql+asyncpg://...`; SQLite at `<state>/data/sluice.db` when not set."
+    )
+    passport_key_file: Path | None = Field(
+        default=None, description="Ed25519 private key that passports are signed with; `<state>/keys/passport.key`."
+    )
+    operator_token_file: Path | None = Field(
+        default=None, description="The operators' bearer token; `<state>/keys/operator.token`."
+    )
+    admin_email: str = Field(default="admin@razorpay.com", description="The first admin, in the tenant `default`.")
+    admin_password: SecretStr | None = Field(
+        default=None,
+        description="The first admin's password, 12 to 128 characters; a one-time one is made when not set.",
+    )
+    session_hours: float = Field(default=8, gt=0, le=24 * 30, description="How long a bearer token is good for.")
+    login_attempts: int = Field(default=10, ge=1, description="Failed logins an address has before it must wait.")
+    login_window_seconds: float = Field(default=900, gt=0, description="How long it must wait then.")
+    question_deadline_seconds: float = Field(default=120, gt=0, description="When an unanswered question is given up.")
+    job_deadline_seconds: float = Field(default=6 * 3600, gt=0, description="When an unfinished job is given up.")
+    log_deadline_seconds: float = Field(default=60, gt=0, description="When an unanswered log search is given up.")
+    history_turns: int = Field(default=6, ge=0, le=50, description="Earlier turns that a follow-up question carries.")
+    heartbeat_seconds: float = Field(default=15, gt=0, description="Pause between comments on a silent event stream.")
+    resume_grace_seconds: float = Field(
+        default=5, ge=0, description="How long a client of an event stream may be gone before its work is cancelled."
+    )
+    max_body_bytes: int = Field(default=256 * 1024, gt=0, description="Largest JSON body.")
+    max_file_bytes: int = Field(default=50 * _MEGABYTE, gt=0, description="Largest uploaded file.")
+    max_upload_bytes: int = Field(default=200 * _MEGABYTE, gt=0, description="Largest upload of many files in one go.")
+    max_files: int = Field(default=100, ge=1, le=500, description="Most files and URLs of one upload.")
+    reconcile_seconds: float = Field(default=60, gt=0, description="Pause between looks for messages never published.")
+    reconcile_after_seconds: float = Field(
+        default=15, ge=0, description="Age at which an unpublished row is published again."
+    )
+
+    @field_validator("admin_email")
+    @classmethod
+    def _one_form(cls, value: str) -> str:
+        return normalise_email(value)
+
+    @model_validator(mode="after")
+    def _password_is_no_default(self) -> Self:
+        if self.admin_password is None:
+            return self
+        password = self.admin_password.get_secret_value()
+        if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+            raise ValueError(f"SLUICE_ADMIN_PASSWORD needs {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+        if len(set(password)) < 5 or password.lower() == self.admin_email:
+            raise ValueError("SLUICE_ADMIN_PASSWORD is too easy to guess: choose another, or leave it out")
+        return self
+
+    @property
+    def sql_url(self) -> str:
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'sluice.db'}"
+
+    @property
+    def both_key_files(self) -> dict[Level, Path]:
+        """The gateway takes in documents of either level; by default the keys lie where `sluice up` makes them."""
+        made = {level: self.keys_dir / f"level-{level.lower()}.key" for level in Level}
+        return made | self.level_key_files
+
+    @property
+    def passport_key_path(self) -> Path:
+        return self.passport_key_file or self.keys_dir / "passport.key"
+
+    @property
+    def operator_token_path(self) -> Path:
+        return self.operator_token_file or self.keys_dir / "operator.token"
+
+    @property
+    def first_password_path(self) -> Path:
+        return self.state_dir / "run" / "first-admin-password"

@@ -1,0 +1,174 @@
+"""Taking documents in: the row first, then the sealed original, then the message."""
+
+import asyncio
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from gateway.errors import NotFoundError
+from gateway.passports import Errand
+from gateway.ports import AuditLog, Blobs, Catalog, Publisher
+from gateway.records import AuditEntry, Document, DocumentState, Job, Person
+from gateway.tokens import new_id
+from sluice.access import Level, PassportSigner, digest
+from sluice.errors import AccessDeniedError, TransientError
+from sluice.messages import DocumentDeleted, DocumentProgress, DocumentReference, DocumentSubmitted, JobState
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A file's name and bytes, or a URL to fetch."""
+
+    name: str
+    data: bytes | None = None
+
+    @property
+    def url(self) -> str | None:
+        return self.name if self.data is None else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit:
+    catalog: Catalog
+    blobs: Blobs
+    publisher: Publisher
+    audit: AuditLog
+    signer: PassportSigner
+    deadline: timedelta
+
+    async def __call__(self, person: Person, upload: Upload, level: Level) -> tuple[Document, Job]:
+        """Accepts one document. Once this returns, its job ends in done or in failed.
+
+        Raises:
+            AccessDeniedError: the level lies above the person's clearance.
+            ConflictError: the same document is being uploaded by someone else at this moment.
+        """
+        if level not in person.clearance.readable:
+            raise AccessDeniedError(f"you cannot write {level} documents")
+        document = await asyncio.to_thread(_new_document, person, upload, level)
+        document, job = await self.catalog.submit(document, _new_job(person, document, "index"))
+        await self._note(person, "document.submitted", document, job)
+        if job.state is not JobState.DONE:
+            await self._send(person, document, job, upload.data)
+        return document, job
+
+    async def delete(self, person: Person, document: Document) -> None:
+        """Begins to delete a document; doing it again changes nothing."""
+        job = _new_job(person, document, "delete")
+        if await self.catalog.delete(document, job):
+            await self._note(person, "document.deleted", document, job)
+            await self.publish(person, document, job)
+
+    async def find(self, person: Person, document_id: str) -> Document:
+        """A document within the person's clearance; else NotFoundError."""
+        document = await self.catalog.document(person.tenant.id, document_id)
+        if document is None or document.access_level not in person.clearance.readable:
+            raise NotFoundError("there is no such document")
+        return document
+
+    async def find_job(self, person: Person, job_id: str) -> tuple[Job, Document]:
+        """A job on a document within the person's clearance; else NotFoundError."""
+        found = await self.catalog.job(person.tenant.id, job_id)
+        if found is None or found[1].access_level not in person.clearance.readable:
+            raise NotFoundError("there is no such job")
+        return found
+
+    async def publish(self, person: Person, document: Document, job: Job) -> None:
+        """Sends the job's message, under the same id each time, and notes that it was sent.
+
+        A broker that is away does not fail what was accepted: the reconciler sends it again.
+        """
+        kind = _kind(job)
+        message = kind(
+            message_id=digest([job.id, kind.stream])[:32],
+            document=reference_of(document, job),
+            **self.errand(person, document, job).envelope(self.signer),
+        )
+        try:
+            await self.publisher.publish(message)
+        except TransientError as error:
+            logger.warning("job.not-published", exc_info=error, extra={"request_id": job.id})
+        else:
+            await self.catalog.published(job.id, datetime.now(UTC))
+
+    def errand(self, person: Person, document: Document, job: Job) -> Errand:
+        return Errand(
+            person=person,
+            job=job.id,
+            kinds=(_kind(job), DocumentProgress),
+            deadline=datetime.now(UTC) + self.deadline,
+            bound={"document": reference_of(document, job)},
+        )
+
+    async def _send(self, person: Person, document: Document, job: Job, data: bytes | None) -> None:
+        if data is not None:
+            scope = self.errand(person, document, job).passport().scope
+            try:
+                await self.blobs.put(scope, document.access_level, original_path(document, job), data)
+            except Exception:
+                await self.catalog.fail_job(job.id, "the upload could not be stored: upload it again")
+                raise
+        await self.publish(person, document, job)
+
+    async def _note(self, person: Person, action: str, document: Document, job: Job) -> None:
+        detail = {"job": job.id, "access_level": document.access_level, "generation": job.generation}
+        await self.audit.record(
+            AuditEntry(tenant_id=person.tenant.id, actor=person.id, action=action, target=document.id, detail=detail)
+        )
+
+
+def reference_of(document: Document, job: Job) -> DocumentReference:
+    return DocumentReference(
+        document_id=document.id,
+        generation=job.generation,
+        access_level=document.access_level,
+        title=document.title,
+        url=document.url,
+        sha256=document.sha256,
+    )
+
+
+def original_path(document: Document, job: Job) -> tuple[str, ...]:
+    """Where the ingest-worker looks for the file that was uploaded; made of our own ids alone."""
+    return ("documents", document.id, str(job.generation), "original")
+
+
+def _kind(job: Job) -> type[DocumentSubmitted] | type[DocumentDeleted]:
+    return DocumentDeleted if job.kind == "delete" else DocumentSubmitted
+
+
+def _new_document(person: Person, upload: Upload, level: Level) -> Document:
+    now = datetime.now(UTC)
+    return Document(
+        id=new_id(),
+        tenant_id=person.tenant.id,
+        access_level=level,
+        name=upload.name,
+        title=upload.name,
+        url=upload.url,
+        sha256=None if upload.data is None else hashlib.sha256(upload.data).hexdigest(),
+        generation=1,
+        state=DocumentState.PENDING,
+        chunk_count=0,
+        created_by=person.id,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _new_job(person: Person, document: Document, kind: Literal["index", "delete"]) -> Job:
+    now = datetime.now(UTC)
+    return Job(
+        id=new_id(),
+        document_id=document.id,
+        generation=document.generation,
+        kind=kind,
+        state=JobState.QUEUED,
+        created_by=person.id,
+        created_at=now,
+        updated_at=now,
+    )

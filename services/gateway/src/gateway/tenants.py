@@ -1,0 +1,91 @@
+"""Tenants, and the very first admin."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.errors import ConflictError, InvalidInputError, NotFoundError
+from gateway.login import DEFAULT_TENANT
+from gateway.ports import Accounts, AuditLog, Passwords
+from gateway.records import AuditEntry, Person, Tenant
+from gateway.tokens import new_id, new_one_time_password
+from sluice.access import Right, normalise_email
+
+INTERNAL_DOMAINS = ["razorpay.com"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstAdmin:
+    """Who is made when nobody is there; without a password a one-time one is written to the file."""
+
+    email: str
+    password: str | None
+    password_file: Path
+
+
+async def add_tenant(
+    accounts: Accounts, audit: AuditLog, *, slug: str, name: str, internal_domains: list[str] | None
+) -> Tenant:
+    """Raises InvalidInputError for a domain that is none, ConflictError for a slug that is taken."""
+    domains = [_domain(domain) for domain in (INTERNAL_DOMAINS if internal_domains is None else internal_domains)]
+    tenant = Tenant(id=new_id(), slug=slug, name=name, internal_domains=domains, created_at=datetime.now(UTC))
+    await accounts.add_tenant(tenant)
+    await audit.record(AuditEntry(tenant_id=tenant.id, actor="operator", action="tenant.added", target=slug))
+    return tenant
+
+
+async def find_tenant(accounts: Accounts, slug: str) -> Tenant:
+    tenant = await accounts.tenant(slug)
+    if tenant is None:
+        raise NotFoundError("there is no such tenant")
+    return tenant
+
+
+async def ensure_first_admin(accounts: Accounts, passwords: Passwords, audit: AuditLog, first: FirstAdmin) -> None:
+    """Makes tenant and admin that are missing; of gateways that start at once, one does."""
+    tenant = await _default_tenant(accounts, audit)
+    known = await accounts.credentials(first.email)
+    if any(credentials.person.tenant.id == tenant.id for credentials in known):
+        return
+    password = first.password or new_one_time_password()
+    person = Person(
+        id=new_id(),
+        tenant=tenant,
+        email=first.email,
+        email_verified=True,
+        rights=frozenset(Right),
+        created_at=datetime.now(UTC),
+    )
+    try:
+        await accounts.add_person(person, await passwords.hash(password), one_time=first.password is None)
+    except ConflictError:
+        return
+    await audit.record(
+        AuditEntry(tenant_id=tenant.id, actor="system", action="person.added", target=person.id, detail={"first": True})
+    )
+    if first.password is None:
+        _write_secret(first.password_file, password)
+
+
+async def _default_tenant(accounts: Accounts, audit: AuditLog) -> Tenant:
+    if tenant := await accounts.tenant(DEFAULT_TENANT):
+        return tenant
+    try:
+        return await add_tenant(accounts, audit, slug=DEFAULT_TENANT, name="Default", internal_domains=None)
+    except ConflictError:
+        return await find_tenant(accounts, DEFAULT_TENANT)
+
+
+def _write_secret(path: Path, secret: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret)
+
+
+def _domain(domain: str) -> str:
+    try:
+        return normalise_email(f"name@{domain}").partition("@")[2]
+    except ValueError as error:
+        raise InvalidInputError("internal_domains", "must be mail domains such as example.com") from error

@@ -1,0 +1,145 @@
+"""A gateway served by a real uvicorn in the test's own loop, and the workers' side of its streams."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx2
+import uvicorn
+from gateway.app import Adapters, create_app
+from gateway.database import Database
+from gateway.services import Services
+from gateway.settings import GatewaySettings
+from pydantic import SecretStr
+from sluice.access import Level
+from sluice.blobs import BlobStore
+from sluice.broker import Broker, Delivery
+from sluice.messages import Message
+from sluice.sealing import Keyring
+from sluice.settings import CommonSettings
+
+from tests.support.identity import Office
+from tests.support.ports import free_port
+from tests.support.waiting import until
+
+M = TypeVar("M", bound=Message)
+ADMIN_PASSWORD = "a first admin's password"
+OPERATOR_TOKEN = "operators-0123456789-abcdefghijklmnop"
+_LEVEL_KEYS = {level: bytes([number]) * 32 for number, level in enumerate(Level)}
+
+
+class Workers:
+    """Takes what the gateway publishes, and answers as the workers do."""
+
+    def __init__(self, settings: CommonSettings, office: Office) -> None:
+        self.broker = Broker(settings, service="workers", verifier=office.verifier)
+        self._taken: dict[str, asyncio.Queue[Any]] = {}
+
+    def listen(self, *kinds: type[Message]) -> None:
+        for kind in kinds:
+            for lane in Level if kind.laned else (None,):
+                stream = kind.stream_of(lane) if lane else kind.stream
+                queue = self._taken[stream] = asyncio.Queue[Any]()
+                self.broker.consume(kind, _put(queue), lane=lane)
+
+    async def take(self, kind: type[M], lane: Level = Level.INTERNAL) -> M:
+        """The next message of the stream."""
+        return await asyncio.wait_for(self._taken[kind.stream_of(lane)].get(), 10)
+
+    def idle(self) -> bool:
+        return all(queue.empty() for queue in self._taken.values())
+
+
+def _put(queue: "asyncio.Queue[Any]") -> Any:
+    async def handle(message: Any, _: Delivery) -> None:
+        await queue.put(message)
+
+    return handle
+
+
+@dataclass
+class RunningGateway:
+    url: str
+    settings: GatewaySettings
+    adapters: Adapters
+    office: Office
+    services: Services
+
+    def client(self, token: str | None = None, **headers: str) -> httpx2.AsyncClient:
+        """One that waits for up to 20 s, and remembers nothing but the token."""
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+
+    async def sign_in(self, email: str, password: str, **more: str) -> httpx2.AsyncClient:
+        async with self.client() as client:
+            answer = await client.post("/api/v1/auth/login", json={"email": email, "password": password, **more})
+        assert answer.status_code == 200, answer.text
+        return self.client(answer.json()["access_token"])
+
+    async def admin(self) -> httpx2.AsyncClient:
+        return await self.sign_in(self.settings.admin_email, ADMIN_PASSWORD)
+
+    async def operator(self) -> httpx2.AsyncClient:
+        return self.client(OPERATOR_TOKEN)
+
+    async def add_tenant(self, slug: str) -> None:
+        async with self.client(OPERATOR_TOKEN) as operator:
+            answer = await operator.post("/api/v1/tenants", json={"slug": slug, "name": slug.title()})
+        assert answer.status_code == 201, answer.text
+
+    async def person(self, email: str, *rights: str, tenant: str = "default") -> httpx2.AsyncClient:
+        """A new person who has chosen a password and signed in."""
+        async with self.client(OPERATOR_TOKEN) as operator:
+            body = {"email": email, "rights": list(rights)}
+            answer = await operator.post(f"/api/v1/tenants/{tenant}/people", json=body)
+        assert answer.status_code == 201, answer.text
+        one_time = answer.json()["one_time_password"]
+        return await self.sign_in(email, one_time, new_password=f"a password of {email}", tenant=tenant)
+
+
+def gateway_settings(folder: Path, redis_url: str, **changes: Any) -> GatewaySettings:
+    values: dict[str, Any] = {
+        "state_dir": folder,
+        "redis_url": SecretStr(redis_url),
+        "port": free_port(),
+        "admin_password": SecretStr(ADMIN_PASSWORD),
+        "resume_grace_seconds": 0.3,
+        "reconcile_seconds": 0.1,
+        "reconcile_after_seconds": 0,
+        "shutdown_grace_seconds": 2,
+    }
+    return GatewaySettings(**{**values, **changes})
+
+
+def gateway_adapters(settings: GatewaySettings, office: Office) -> Adapters:
+    return Adapters(
+        database=Database(settings.sql_url),
+        broker=Broker(settings, service="gateway", verifier=office.verifier),
+        blobs=BlobStore(settings.data_dir / "blobs", Keyring(_LEVEL_KEYS)),
+        signer=office.signer,
+        operator_token=OPERATOR_TOKEN,
+    )
+
+
+@asynccontextmanager
+async def running_gateway(settings: GatewaySettings, office: Office) -> AsyncGenerator[RunningGateway]:
+    adapters = gateway_adapters(settings, office)
+    app = create_app(settings, adapters=adapters)
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+    )
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started or serving.done(), seconds=20, what="the gateway's start")
+    if serving.done():
+        raise AssertionError("the gateway did not start") from serving.exception()
+    try:
+        yield RunningGateway(
+            f"http://127.0.0.1:{settings.port}", settings, adapters, office, app.state.services
+        )
+    finally:
+        server.should_exit = True
+        await serving
