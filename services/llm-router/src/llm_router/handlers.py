@@ -68,7 +68,7 @@ def _completed(message: QuestionGrounded, answered: Answered, clearance: Level) 
 
 
 def _level(message: QuestionGrounded, clearance: Level) -> Level:
-    """The highest level of the passages. Earlier turns carry none of their own: they may hold all that the asker may read."""
+    """The highest level of the passages; earlier turns tell none, so they count as all that the asker may read."""
     if message.history:
         return clearance
     return max((passage.access_level for passage in message.passages), default=Level.EXTERNAL)

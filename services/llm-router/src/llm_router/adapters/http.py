@@ -13,7 +13,9 @@ from llm_router.ports import Failure, TierUnavailableError
 _responses: ContextVar[list[httpx2.Response] | None] = ContextVar("llm_router_open_responses", default=None)
 
 
-def create_client(*, connect_seconds: float, read_seconds: float, trust_env: bool = True) -> httpx2.AsyncClient:
+def create_client(
+    *, connect_seconds: float, read_seconds: float, trust_env: bool = True, connections: int = 200
+) -> httpx2.AsyncClient:
     """A client of both SDKs. Its limits hold also where an SDK sets its own: they are written into each request."""
     timeout = httpx2.Timeout(read_seconds, connect=connect_seconds, pool=connect_seconds)
 
@@ -22,7 +24,7 @@ def create_client(*, connect_seconds: float, read_seconds: float, trust_env: boo
 
     return httpx2.AsyncClient(
         timeout=timeout,
-        limits=httpx2.Limits(max_connections=200, max_keepalive_connections=50),
+        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=50),
         event_hooks={"request": [set_limits], "response": [_remember]},
         trust_env=trust_env,
     )
