@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 _SECRET_NAME = re.compile(
-    r"(?i)(?:^|[^a-z])(?:pass(?:word|wd|phrase|port)?|pwd|secret|(?:access|auth|refresh|id|session|csrf|api)?[_-]?token"
+    r"(?i)(?:^|[^a-z])(?:pass(?:word|wd|phrase|port)|pwd|secret|(?:access|auth|refresh|id|session|csrf|api)?[_-]?token"
     r"|authori[sz]ation|(?:api|access|private|secret|signing)[_-]?key|apikey|set-cookie|cookie|credentials?)s?$"
 )
 _NAMES = r"(?:password|passwd|pwd|secret|token|api[_-]?key|apikey|access[_-]?key|authorization|credentials?)"
@@ -39,11 +39,12 @@ _PATTERNS: tuple[tuple[re.Pattern[str], _Replacement], ...] = (
     (re.compile(r"(?i)(\b[a-z][a-z0-9+.-]{0,20}://)[^\s/@:]{0,256}:[^\s/@]{1,256}@"), r"\1[redacted]@"),
     (
         re.compile(
-            rf"(?i)({_NAMES}[\"']?\s*[=:]\s*)(?!\[redacted|(?:bearer|basic)\s)(\"[^\"]*\"|'[^']*'|[^\s,;&\"'}}]+)"
+            rf"(?i)({_NAMES}\\*[\"']?\s*[=:]\s*)(?!\[redacted|(?:bearer|basic)\s)"
+            r"(\"(?:\\.|[^\"\\])*\"?|'[^']*'|[^\s,;&\"'}]+(?:\"[^\"]*\")?)"
         ),
         r"\1[redacted]",
     ),
-    (re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"), "[redacted:email]"),
+    (re.compile(r"(?<![\w.%+-])[\w.%+-]{1,256}@[\w-]{1,63}(?:\.[\w-]{1,63})+"), "[redacted:email]"),
     (_CARD, _card),
 )
 
@@ -72,10 +73,10 @@ def redact(value: Any) -> Any:
 
 
 def _redact_member(name: str, member: Any) -> Any:
-    # a count of tokens is a number, and no secret
-    if _SECRET_NAME.search(_spaced(name)) and not isinstance(member, int | float | None):
-        return "[redacted]"
-    return redact(member)
+    if member is None or isinstance(member, bool) or not _SECRET_NAME.search(_spaced(name)):
+        return redact(member)
+    counted = "token" in name.lower() and isinstance(member, int | float)
+    return member if counted else "[redacted]"
 
 
 def _spaced(name: str) -> str:

@@ -1,9 +1,11 @@
 """One life of a child process that speaks JSON-RPC, a message a line, over its stdin and stdout."""
 
 import asyncio
+import errno
 import json
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -37,15 +39,30 @@ class RpcError(Exception):
         self.code = code
 
 
+class _Protocol(asyncio.subprocess.SubprocessStreamProtocol):
+    """Tells of the process's end at once; `Process.wait` also waits for whoever inherited its pipes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(LINE_LIMIT, loop)
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+        super().process_exited()
+
+
 class Child:
     """Started by `start`. `ended` is set once it is gone, with all that it started."""
 
-    def __init__(self, process: asyncio.subprocess.Process, redact: Callable[[str], str]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, exited: asyncio.Event, redact: Callable[[str], str]
+    ) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         self.ended = asyncio.Event()
         self._process = process
+        self._exited = exited
         self._stdin = process.stdin
         self._redact = redact
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -59,17 +76,13 @@ class Child:
         cls, command: Sequence[str], environment: Mapping[str, str], redact: Callable[[str], str]
     ) -> "Child":
         """Raises OSError when there is no such program. The child leads a session of its own."""
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            env=dict(environment),
-            start_new_session=True,
-            limit=LINE_LIMIT,
+        if shutil.which(command[0], path=environment.get("PATH")) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _Protocol(loop), *command, env=dict(environment), start_new_session=True
         )
-        return cls(process, redact)
+        return cls(asyncio.subprocess.Process(transport, protocol, loop), protocol.exited, redact)
 
     @property
     def pid(self) -> int:
@@ -119,7 +132,7 @@ class Child:
 
     async def _live(self, stdout: asyncio.StreamReader) -> None:
         """Owns the answers from the first to the end of the child, and then clears up after it."""
-        exited = asyncio.create_task(self._process.wait())
+        exited = asyncio.create_task(self._exited.wait())
         reading = asyncio.create_task(self._read(stdout))
         try:
             await asyncio.wait({exited, reading}, return_when=asyncio.FIRST_COMPLETED)

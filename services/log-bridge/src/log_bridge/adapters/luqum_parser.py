@@ -21,7 +21,7 @@ from log_bridge.adapters.lucene_spelling import Respelled, respell
 from log_bridge.lucene import Boolean, Everything, Exists, Gap, InvalidQueryError, Node, Range, Text, Wildcard
 
 MAX_LENGTH = 2_000
-MAX_DEPTH = 20
+MAX_DEPTH = 60
 MAX_SLOP = 100
 _FIELD = re.compile(r"[\w@$][\w@$.-]*")
 _POSITION = re.compile(r"at position (\d+)")
@@ -32,8 +32,8 @@ def parse_query(text: str) -> Node:
     """The tree of a query; an empty one matches everything.
 
     Raises:
-        InvalidQueryError: it does not parse, is longer than MAX_LENGTH characters or nested deeper than MAX_DEPTH, has
-            control characters, or uses regular expressions or fuzzy terms.
+        InvalidQueryError: it does not parse, is longer than MAX_LENGTH characters or its tree deeper than MAX_DEPTH
+            nodes, has control characters, or uses regular expressions or fuzzy terms.
     """
     if len(text) > MAX_LENGTH:
         raise InvalidQueryError(f"it may have at most {MAX_LENGTH} characters")
@@ -65,11 +65,11 @@ def _parse(respelled: Respelled) -> Any:
 def _check_depth(tree: Any) -> None:
     """Without recursion: what this lets pass can be walked recursively."""
     level = [tree]
-    for _ in range(3 * MAX_DEPTH):  # a group with its operation and a clause's sign is three nodes deep
+    for _ in range(MAX_DEPTH):
         level = [child for node in level for child in node.children]
         if not level:
             return
-    raise InvalidQueryError(f"it is nested deeper than {MAX_DEPTH} levels")
+    raise InvalidQueryError("it is nested too deep")
 
 
 class _Mark(Enum):

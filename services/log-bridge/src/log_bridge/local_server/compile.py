@@ -24,6 +24,8 @@ WORDS, VALUES, ORDERED, KEY = "words", "values", "ordered", "key"
 TIES = 4096
 """How many records of one microsecond the key tells apart."""
 
+_LAST_KEY = 2**64 - 1
+
 
 class Compiler:
     """`now` is what relative times in the query count from."""
@@ -53,7 +55,8 @@ class Compiler:
 
     def key_range(self, low: int | None, high: int | None) -> Query:
         """Keys from `low` to below `high`."""
-        return Query.range_query(self._schema, KEY, FieldType.Unsigned, low, high, True, False)
+        last = _LAST_KEY if high is None else high
+        return Query.range_query(self._schema, KEY, FieldType.Unsigned, low or 0, last, True, False)
 
     def _boolean(self, node: Boolean) -> Query:
         clauses = [(Occur.Must, self.query(child)) for child in node.required]
