@@ -148,6 +148,16 @@ def test_a_crashed_program_is_started_again_and_said_so(start: Start) -> None:
     assert len(system.pids("worker")) == 2
 
 
+def test_a_crash_is_noticed_though_a_child_still_holds_the_output(start: Start) -> None:
+    """The child is ended with it: nothing half alive works beside the new one."""
+    system = start(entry("worker", "WORKERS", "child"))
+    system.hear("welcome")
+    child = next(int(note.split()[0].partition("=")[2]) for note in system.notes if note.startswith("child="))
+    os.kill(system.pids("worker")[0], signal.SIGKILL)
+    system.hear("worker is ready again")
+    assert not runs(child)
+
+
 def test_a_program_that_exits_with_0_unasked_is_started_again(start: Start) -> None:
     system = start(entry("worker"))
     system.hear("welcome")

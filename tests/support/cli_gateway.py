@@ -41,8 +41,7 @@ class GatewayInMemory:
             Route("/api/v1/tenants/{slug}/people", self.add_person, methods=["POST"]),
             Route("/api/v1/auth/login", self.login, methods=["POST"]),
             Route("/api/v1/knowledge/documents", self.upload, methods=["POST"]),
-            Route("/api/v1/knowledge/documents/{id}", self.document),
-            Route("/api/v1/knowledge/jobs/{id}", self.document),
+            Route("/api/v1/knowledge/jobs/{id}", self.job),
             Route("/api/v1/chat", self.chat, methods=["POST"]),
         ]
         return Starlette(routes=routes)
@@ -84,15 +83,14 @@ class GatewayInMemory:
         jobs = []
         for file in form.getlist("files"):
             assert not isinstance(file, str)
-            key = f"d{len(self.documents)}"
+            key = f"d-{file.filename}"
             state = "failed" if file.filename == self.fails else "done"
             self.documents[key] = {"name": str(file.filename), "level": str(form["access_level"]), "state": state}
             jobs.append({"job_id": key, "document_id": key, "name": file.filename})
         return JSONResponse({"jobs": jobs}, 202)
 
-    async def document(self, request: Request) -> Response:
-        document = self.documents.get(request.path_params["id"])
-        return JSONResponse(document) if document else problem(404, "no such document")
+    async def job(self, request: Request) -> Response:
+        return JSONResponse(self.documents[request.path_params["id"]])
 
     async def chat(self, request: Request) -> Response:
         body = await request.json()
@@ -103,7 +101,7 @@ class GatewayInMemory:
     def _events(self, clearance: str) -> Iterator[str]:
         level = "INTERNAL" if clearance == "INTERNAL" or self.leaks == "source" else "EXTERNAL"
         word = "Bluefin" if clearance == "INTERNAL" or self.leaks == "words" else "public"
-        passage = {"n": 1, "document_id": "d0", "title": "a.md", "page": None, "access_level": level, "text": "text"}
+        passage = {"n": 1, "document_id": "d", "title": "a.md", "page": None, "access_level": level, "text": "text"}
         citations = [] if self.uncited else [1]
         for name, data in (
             ("accepted", {"request_id": "r", "conversation_id": "c"}),

@@ -1,6 +1,6 @@
 """A system of stand-in programs under the real supervisor: `python cli_system.py STATE SPEC`.
 
-SPEC is a JSON list of `{"name", "wave", "port", "habits"}`, or `stores` for the real Valkey and the real Chroma servers.
+SPEC is a JSON list of `{"name", "wave", "port", "habits"}`, or `stores` for the real Valkey and Chroma servers.
 """
 
 import json

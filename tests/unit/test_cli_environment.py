@@ -35,7 +35,7 @@ def programs(tmp_path: Path, **extra: str) -> dict[str, Program]:
     return {program.name: program for program in table.table(settings, ENVIRONMENT | extra)}
 
 
-@pytest.mark.parametrize("name", ["ingest-worker-external", "retriever-external", "llm-router-external"])
+@pytest.mark.parametrize("name", ["ingest-worker-external", "retriever-external"])
 def test_an_external_lane_knows_neither_the_internal_server_nor_the_internal_key(tmp_path: Path, name: str) -> None:
     environment = programs(tmp_path)[name].environment
     assert not ABOVE_EXTERNAL & set(environment)
@@ -44,10 +44,16 @@ def test_an_external_lane_knows_neither_the_internal_server_nor_the_internal_key
     assert environment["SLUICE_EXTERNAL_KEY_FILE"] == str(tmp_path / "keys" / "level-external.key")
 
 
-@pytest.mark.parametrize("name", ["ingest-worker-internal", "retriever-internal", "gateway"])
-def test_an_internal_lane_and_the_gateway_know_both_levels(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["ingest-worker-internal", "retriever-internal"])
+def test_an_internal_lane_knows_both_levels(tmp_path: Path, name: str) -> None:
     environment = programs(tmp_path)[name].environment
     assert set(environment) >= ABOVE_EXTERNAL | {"SLUICE_EXTERNAL_KEY_FILE", "SLUICE_CHROMA_EXTERNAL_URL"}
+
+
+def test_the_gateway_seals_at_both_levels_and_never_reads_the_index(tmp_path: Path) -> None:
+    environment = programs(tmp_path)["gateway"].environment
+    assert {"SLUICE_EXTERNAL_KEY_FILE", "SLUICE_INTERNAL_KEY_FILE"} <= set(environment)
+    assert not [name for name in environment if "CHROMA" in name]
 
 
 def owners(tmp_path: Path, secret: str, **extra: str) -> set[str]:
@@ -76,13 +82,12 @@ def test_who_embeds_gets_the_key_of_the_embedding_provider(tmp_path: Path) -> No
 def test_the_front_end_learns_the_gateways_address_and_nothing_else_of_the_system(tmp_path: Path) -> None:
     environment = programs(tmp_path)["frontend"].environment
     assert environment["SLUICE_GATEWAY_URL"] == "http://127.0.0.1:8000"
-    assert not set(environment) & (
-        set(SECRETS) | {"SLUICE_STATE_DIR", "SLUICE_REDIS_URL", "SLUICE_OPERATOR_TOKEN_FILE"}
-    )
+    assert not set(environment) & {*SECRETS, "SLUICE_REDIS_URL", "SLUICE_OPERATOR_TOKEN_FILE"}
 
 
-def test_log_bridge_holds_no_key_of_a_level(tmp_path: Path) -> None:
-    assert not [name for name in programs(tmp_path)["log-bridge"].environment if "KEY_FILE" in name or "CHROMA" in name]
+@pytest.mark.parametrize("name", ["log-bridge", "llm-router-internal", "llm-router-external", "frontend"])
+def test_who_reads_no_documents_has_no_key_and_no_server_of_a_level(tmp_path: Path, name: str) -> None:
+    assert not [name for name in programs(tmp_path)[name].environment if "KEY_FILE" in name or "CHROMA" in name]
 
 
 def test_other_settings_reach_the_services(tmp_path: Path) -> None:

@@ -30,15 +30,15 @@ def test_any_other_line_becomes_an_output_record(line: bytes) -> None:
     assert record["message"] == line.decode(errors="replace")
 
 
-def test_a_full_log_file_moves_on_and_every_part_ends_in_jsonl(tmp_path: Path) -> None:
+def test_a_full_log_file_moves_on_without_losing_a_line_between(tmp_path: Path) -> None:
     file = LogFile(tmp_path, "gateway", max_bytes=2_000)
     for number in range(200):
         file.append(json.dumps({"event": "e", "n": number, "text": "100% %s"}))
     file.close()
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["gateway.1.jsonl", "gateway.2.jsonl", "gateway.3.jsonl", "gateway.jsonl"]
+    assert names == ["gateway.jsonl", "gateway.jsonl.1", "gateway.jsonl.2", "gateway.jsonl.3"]
     newest = [json.loads(line)["n"] for line in (tmp_path / "gateway.jsonl").read_text().splitlines()]
-    before = [json.loads(line)["n"] for line in (tmp_path / "gateway.1.jsonl").read_text().splitlines()]
+    before = [json.loads(line)["n"] for line in (tmp_path / "gateway.jsonl.1").read_text().splitlines()]
     assert newest[-1] == 199
     assert before[-1] + 1 == newest[0]
 

@@ -19,13 +19,15 @@ _THRIFT = {
 _GEMINI = ("GEMINI_API_KEY",)
 _AZURE = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT")
 _EMBEDDING = {"gemini": _GEMINI, "azure": _AZURE}
+_INDEXING = ("ingest-worker", "retriever")
+_SEALING = (*_INDEXING, "gateway")
 _OWNERS = {
     "SLUICE_ADMIN": "gateway",
     "SLUICE_DATABASE": "gateway",
     "SLUICE_OPERATOR": "gateway",
     "SLUICE_PASSPORT_KEY": "gateway",
     "SLUICE_CORA": "log-bridge",
-    "SLUICE_MCP": "log-bridge",
+    "SLUICE_LOG_SEARCH": "log-bridge",
     "SLUICE_PAGE": "frontend",
 }
 _SET_HERE = (
@@ -50,22 +52,23 @@ def base(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_service(name: str, lane: Level | None, settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of one service; the front end learns the gateway's address and nothing else of the system."""
+    """The environment of one service; the front end learns the gateway's address and nothing else of the system.
+
+    Its cookie key is the one thing that it keeps in the state folder, so that a restart signs nobody out.
+    """
     if name == "frontend":
         return base(environment) | _of_page(settings, environment)
     given = base(environment) | _shared(name, environment)
     given |= {"SLUICE_STATE_DIR": str(settings.state.root), "SLUICE_REDIS_URL": settings.redis}
     given |= {variable: environment[variable] for variable in _vendor(name, environment) if variable in environment}
-    if name != "log-bridge":
-        given |= _levels(lane, settings, environment)
+    given |= _levels(name, lane, settings, environment)
     return given | ({"SLUICE_LANE": lane.value} if lane else {})
 
 
 def _of_page(settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:
-    page = {name: value for name, value in environment.items() if name.startswith("SLUICE_PAGE")}
-    logs = {name: environment[name] for name in ("SLUICE_LOG_LEVEL",) if name in environment}
-    secret = str(settings.state.keys / "page.secret")
-    return {"SLUICE_PAGE_SECRET_FILE": secret} | page | logs | {"SLUICE_GATEWAY_URL": settings.gateway}
+    plain = ("SLUICE_LOG_LEVEL", "SLUICE_SHUTDOWN_GRACE_SECONDS")
+    kept = {name: value for name, value in environment.items() if name.startswith("SLUICE_PAGE") or name in plain}
+    return kept | {"SLUICE_STATE_DIR": str(settings.state.root), "SLUICE_GATEWAY_URL": settings.gateway}
 
 
 def _shared(name: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -84,17 +87,19 @@ def _vendor(name: str, environment: Mapping[str, str]) -> tuple[str, ...]:
         return _GEMINI + _AZURE
     if name == "log-bridge":
         return ("CORA_AUTH_TOKEN",)
-    if name in ("ingest-worker", "retriever"):
+    if name in _INDEXING:
         return _EMBEDDING.get(environment.get("SLUICE_EMBEDDING_PROVIDER", "local"), ())
     return ()
 
 
-def _levels(lane: Level | None, settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:
-    """The servers and keys of the levels that the process may read; without a lane, of both."""
+def _levels(name: str, lane: Level | None, settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """The keys and servers of the levels that the process may read; without a lane, of both."""
     urls = {Level.EXTERNAL: settings.chroma_external, Level.INTERNAL: settings.chroma_internal}
     given: dict[str, str] = {}
     for level in (lane or Level.INTERNAL).readable:
         key = f"SLUICE_{level}_KEY_FILE"
-        given[f"SLUICE_CHROMA_{level}_URL"] = urls[level]
-        given[key] = environment.get(key, str(settings.state.keys / f"level-{level.lower()}.key"))
+        if name in _SEALING:
+            given[key] = environment.get(key, str(settings.state.keys / f"level-{level.lower()}.key"))
+        if name in _INDEXING:
+            given[f"SLUICE_CHROMA_{level}_URL"] = urls[level]
     return given

@@ -12,14 +12,13 @@ def create_keys(folder: Path) -> list[str]:
     """Make the keys that are missing, readable by their owner alone; the names of those made.
 
     `passport.key` (raw Ed25519 private key) with `passport.pub` derived from it, `level-internal.key` and
-    `level-external.key` (32 random bytes), `operator.token` and `page.secret` (url-safe text).
+    `level-external.key` (32 random bytes), `operator.token` (url-safe text).
     """
     made = [
         _create(folder / "passport.key", Ed25519PrivateKey.generate().private_bytes_raw()),
         _create(folder / "level-internal.key", secrets.token_bytes(32)),
         _create(folder / "level-external.key", secrets.token_bytes(32)),
         _create(folder / "operator.token", secrets.token_urlsafe(32).encode()),
-        _create(folder / "page.secret", secrets.token_urlsafe(32).encode()),
     ]
     private = Ed25519PrivateKey.from_private_bytes((folder / "passport.key").read_bytes())
     made.append(_create(folder / "passport.pub", private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)))

@@ -40,13 +40,12 @@ def _wrap(message: str, *, service: str, lane: str | None) -> dict[str, Any]:
 
 
 class LogFile:
-    """`<name>.jsonl`; when full it becomes `<name>.1.jsonl`, which a search over `*.jsonl` still finds."""
+    """`<name>.jsonl`; when full it moves on to `<name>.jsonl.1`, and so on."""
 
     def __init__(self, folder: Path, name: str, *, max_bytes: int = _FILE_BYTES) -> None:
         self._handler = RotatingFileHandler(
             folder / f"{name}.jsonl", maxBytes=max_bytes, backupCount=_OLD_FILES, encoding="utf-8", delay=True
         )
-        self._handler.namer = _number_before_suffix
 
     def append(self, line: str) -> None:
         """Logging's own handler does the work: a full disk is reported on stderr and stops nothing."""
@@ -54,8 +53,3 @@ class LogFile:
 
     def close(self) -> None:
         self._handler.close()
-
-
-def _number_before_suffix(path: str) -> str:
-    stem, number = path.rsplit(".", 1)
-    return f"{stem.removesuffix('.jsonl')}.{number}.jsonl"

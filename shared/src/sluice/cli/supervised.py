@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -132,24 +132,38 @@ class Supervised:
 
     async def _spawn(self) -> Process:
         self._tail.clear()
-        process = await asyncio.create_subprocess_exec(
-            *self.program.command,
-            env=dict(self.program.environment),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=STDOUT,
-            start_new_session=True,
-        )
+        # A pipe of our own: with asyncio's, `wait` ends only when every heir of the pipe has closed it as well.
+        ours, theirs = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.program.command,
+                env=dict(self.program.environment),
+                stdin=DEVNULL,
+                stdout=theirs,
+                stderr=STDOUT,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
         self._pids.write(self.program.name, process.pid)
         self._process = process
-        self._pump = asyncio.create_task(self._read(process))
+        self._pump = asyncio.create_task(self._read(ours))
         return process
 
-    async def _read(self, process: Process) -> None:
-        assert process.stdout is not None
-        async for line in lines(process.stdout):
-            self._tail.append(line)
-            self._output(self.program, line)
+    async def _read(self, descriptor: int) -> None:
+        stream = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(descriptor, "rb", 0)
+        )
+        try:
+            async for line in lines(stream):
+                self._tail.append(line)
+                self._output(self.program, line)
+        finally:
+            transport.close()
 
     async def _settle(self, process: Process) -> None:
         """Once, after its end: kill what it left in its group, and read what it said last."""

@@ -22,6 +22,8 @@ from sluice.cli.supervised import StartError, Supervised
 from sluice.cli.supervisor import Supervisor
 from sluice.cli.terminal import Terminal
 
+_HEALTH = ("/healthz", "/readyz", "/metrics")
+
 
 class Welcome(Protocol):
     def __call__(self, terminal: Terminal) -> None: ...
@@ -65,7 +67,7 @@ class _Outlet:
     def __call__(self, program: Program, line: bytes) -> None:
         record, kept = parse(line, service=program.service, lane=program.lane)
         self._files[program.name].append(kept)
-        if not program.quiet:
+        if not program.quiet and record.get("route") not in _HEALTH:
             self._terminal.record(program.name, record)
 
 

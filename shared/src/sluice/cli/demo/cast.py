@@ -51,7 +51,9 @@ def sign_in(operator: Gateway, visitor: Gateway, role: Role, memory: Memory) -> 
         body = {"email": role.email, "rights": list(role.rights)}
         person = operator.post(f"/tenants/{TENANT}/people", body)
         memory.keep("one_time_passwords", role.email, person["one_time_password"])
-    return _log_in(visitor, role, password, memory.get("one_time_passwords", role.email))
+    token = _log_in(visitor, role, password, memory.get("one_time_passwords", role.email))
+    memory.forget("one_time_passwords", role.email)
+    return token
 
 
 def _log_in(visitor: Gateway, role: Role, password: str, one_time: str | None) -> str:

@@ -38,7 +38,7 @@ def demo(
         ensure_tenant(operator)
         tokens = {role: sign_in(operator, visitor, role, memory) for role in (ASHA, CARL)}
     with gateway(settings, tokens[ASHA]) as asha, gateway(settings, tokens[CARL]) as carl:
-        states = ensure_documents(asha, documents, memory, lambda line: console.print(line, markup=False))
+        states = ensure_documents(asha, documents, lambda line: console.print(line, markup=False))
         internal, external = list(ask_all(asha, QUESTIONS)), list(ask_all(carl, QUESTIONS))
     for pair in zip(internal, external, strict=True):
         console.print(_beside(*pair))

@@ -46,7 +46,6 @@ PLANTED = (
     "25,000",
     "1,00,000",
     "1750000",
-   
     "goodwill",
 )
 """What only INTERNAL documents say: none of it may stand in an EXTERNAL person's answer or sources."""

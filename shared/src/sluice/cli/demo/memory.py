@@ -1,4 +1,4 @@
-"""What the demo keeps between two runs: passwords and document ids, for the owner's eyes alone."""
+"""What the demo keeps between two runs: passwords, for the owner's eyes alone."""
 
 import json
 import os
@@ -18,6 +18,13 @@ class Memory:
 
     def keep(self, kind: str, name: str, value: str) -> None:
         self._values.setdefault(kind, {})[name] = value
+        self._write()
+
+    def forget(self, kind: str, name: str) -> None:
+        if self._values.get(kind, {}).pop(name, None) is not None:
+            self._write()
+
+    def _write(self) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self._path.with_suffix(".draft")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
