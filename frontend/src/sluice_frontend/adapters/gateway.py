@@ -1,0 +1,161 @@
+"""The gateway over HTTP: the only thing outside that the page knows."""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+from pydantic import TypeAdapter, ValidationError
+
+from sluice_frontend.errors import GatewayError
+from sluice_frontend.models import (
+    ChatEvent,
+    Conversation,
+    ConversationSummary,
+    Document,
+    Fix,
+    Job,
+    LogPage,
+    Person,
+    Problem,
+    SignedIn,
+)
+from sluice_frontend.ports import Credentials, LogSearch, Reply
+
+_PAGE_SIZE = 100
+_LOG_LINES = 200
+_SILENCE_SECONDS = 120  # the longest wait for the next byte of an answer
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+class HttpGateway:
+    """One connection pool for everybody; the person's token goes along with each call."""
+
+    def __init__(self, url: str) -> None:
+        self._client = httpx2.AsyncClient(
+            base_url=url.rstrip("/"),
+            timeout=httpx2.Timeout(30, connect=5),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=50),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def ready(self) -> bool:
+        try:
+            return (await self._client.get("/healthz")).is_success
+        except httpx2.HTTPError:
+            return False
+
+    async def sign_in(self, credentials: Credentials) -> SignedIn:
+        body = {name: value for name, value in vars(credentials).items() if value is not None}
+        return SignedIn.model_validate(await self._call("POST", "/api/v1/auth/login", None, json=body))
+
+    async def sign_out(self, token: str) -> None:
+        await self._call("POST", "/api/v1/auth/logout", token)
+
+    async def person(self, token: str) -> Person:
+        return Person.model_validate(await self._call("GET", "/api/v1/me", token))
+
+    @asynccontextmanager
+    async def ask(
+        self, token: str, question: str, conversation_id: str | None
+    ) -> AsyncGenerator[AsyncIterator[ChatEvent]]:
+        body = {"question": question} | ({"conversation_id": conversation_id} if conversation_id else {})
+        timeout = httpx2.Timeout(30, connect=5, read=_SILENCE_SECONDS)
+        try:
+            async with self._client.sse(
+                "/api/v1/chat", method="POST", json=body, headers=_bearer(token), timeout=timeout
+            ) as source:
+                await _raise_for_problem(source.response)
+                yield _events(source)
+        except httpx2.HTTPError as error:
+            raise _unreachable() from error
+
+    async def cancel(self, token: str, request_id: str) -> None:
+        await self._call("DELETE", f"/api/v1/chat/requests/{_segment(request_id)}", token)
+
+    async def conversations(self, token: str) -> list[ConversationSummary]:
+        found = await self._call("GET", "/api/v1/chat/conversations", token, params={"limit": _PAGE_SIZE})
+        return TypeAdapter(list[ConversationSummary]).validate_python(found["items"])
+
+    async def conversation(self, token: str, conversation_id: str) -> Conversation:
+        path = f"/api/v1/chat/conversations/{_segment(conversation_id)}"
+        return Conversation.model_validate(await self._call("GET", path, token))
+
+    async def submit(self, token: str, content_type: str, body: AsyncIterator[bytes]) -> Reply:
+        headers = _bearer(token) | {"Content-Type": content_type}
+        try:
+            response = await self._client.post(
+                "/api/v1/knowledge/documents", content=body, headers=headers, timeout=_SILENCE_SECONDS
+            )
+        except httpx2.HTTPError as error:
+            raise _unreachable() from error
+        return Reply(response.status_code, response.headers.get("content-type", ""), response.content)
+
+    async def job(self, token: str, job_id: str) -> Job:
+        return Job.model_validate(await self._call("GET", f"/api/v1/knowledge/jobs/{_segment(job_id)}", token))
+
+    async def documents(self, token: str) -> list[Document]:
+        found = await self._call("GET", "/api/v1/knowledge/documents", token, params={"limit": _PAGE_SIZE})
+        return TypeAdapter(list[Document]).validate_python(found["items"])
+
+    async def delete_document(self, token: str, document_id: str) -> None:
+        await self._call("DELETE", f"/api/v1/knowledge/documents/{_segment(document_id)}", token)
+
+    async def teach(self, token: str, question: str, answer: str, access_level: str) -> Fix:
+        body = {"question": question, "answer": answer, "access_level": access_level}
+        return Fix.model_validate(await self._call("POST", "/api/v1/knowledge/fixes", token, json=body))
+
+    async def fix(self, token: str, fix_id: str) -> Fix:
+        return Fix.model_validate(await self._call("GET", f"/api/v1/knowledge/fixes/{_segment(fix_id)}", token))
+
+    async def search_logs(self, token: str, search: LogSearch) -> LogPage:
+        body = {
+            "query": search.query,
+            "start": search.start.isoformat(),
+            "end": search.end.isoformat(),
+            "limit": _LOG_LINES,
+        }
+        return LogPage.model_validate(await self._call("POST", "/api/v1/logs/search", token, json=body))
+
+    async def _call(self, method: str, path: str, token: str | None, **how: Any) -> Any:
+        try:
+            response = await self._client.request(method, path, headers=_bearer(token), **how)
+        except httpx2.HTTPError as error:
+            raise _unreachable() from error
+        await _raise_for_problem(response)
+        return response.json() if response.content else None
+
+
+def _bearer(token: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _segment(identifier: str) -> str:
+    """The id, if it can be one part of a path and nothing else."""
+    if not _ID.fullmatch(identifier):
+        raise GatewayError(Problem(title="Not found", status=404, detail="There is no such thing."))
+    return identifier
+
+
+async def _events(source: httpx2.EventSource) -> AsyncIterator[ChatEvent]:
+    async for event in source:
+        yield ChatEvent.model_validate({"name": event.event, "data": event.json()})
+
+
+async def _raise_for_problem(response: httpx2.Response) -> None:
+    if response.is_success:
+        return
+    try:
+        problem = Problem.model_validate_json(await response.aread())
+    except ValidationError:
+        problem = Problem(status=response.status_code, detail=f"The gateway answered {response.status_code}.")
+    raise GatewayError(problem)
+
+
+def _unreachable() -> GatewayError:
+    detail = "The gateway cannot be reached. Try again in a moment."
+    return GatewayError(Problem(title="Gateway unreachable", status=503, detail=detail))

@@ -1,0 +1,165 @@
+"""What the gateway answers, as far as the page shows it; unknown fields are ignored."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Level = Literal["INTERNAL", "EXTERNAL"]
+
+
+class Answered(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Person(Answered):
+    id: str
+    email: str
+    clearance: Level
+    tenant: str = ""
+    rights: tuple[str, ...] = ()
+
+    def may(self, right: str) -> bool:
+        return right in self.rights
+
+    @property
+    def may_search_logs(self) -> bool:
+        return self.may("logs") and self.clearance == "INTERNAL"
+
+
+class SignedIn(Answered):
+    access_token: str
+    expires_in: int
+    """Seconds."""
+    person: Person
+
+
+class Passage(Answered):
+    """A source, numbered from 1 within its answer; `score` is a cosine similarity."""
+
+    n: int
+    title: str
+    access_level: Level
+    text: str
+    page: int | None = None
+    score: float = 0.0
+    fix: bool = False
+
+
+class Turn(Answered):
+    question: str
+    answer: str
+    tier: str | None = None
+    sources: tuple[Passage, ...] = ()
+
+
+class ConversationSummary(Answered):
+    id: str
+    title: str
+
+
+class Conversation(Answered):
+    id: str
+    title: str = ""
+    turns: tuple[Turn, ...] = ()
+
+
+class ChatEvent(Answered):
+    """One event of a chat; `data` is shaped by `name` (accepted, stage, sources, token, restart, done, error)."""
+
+    name: str
+    data: dict[str, Any]
+
+
+class AcceptedJob(Answered):
+    job_id: str
+    name: str
+
+
+class Progress(Answered):
+    """Chunks."""
+
+    done: int = 0
+    total: int = 0
+
+
+class Job(Answered):
+    state: str
+    progress: Progress = Progress()
+    attempt: int = 1
+    error: str | None = None
+
+    @field_validator("error", mode="before")
+    @classmethod
+    def _detail(cls, error: Any) -> Any:
+        return error.get("detail") if isinstance(error, dict) else error  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("done", "deleted", "failed")
+
+
+class Document(Answered):
+    id: str
+    title: str
+    access_level: Level
+    state: str = ""
+    chunk_count: int | None = None
+
+
+class Fix(Answered):
+    id: str
+    state: str
+    error: str | None = None
+
+
+class Bucket(Answered):
+    """How many log lines lie between `time` and the next bucket."""
+
+    time: datetime
+    count: int
+
+
+class LogHit(BaseModel):
+    """A log line: the four fields that every line has, and whatever else it carries."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    time: datetime
+    level: str = ""
+    service: str = ""
+    event: str = ""
+
+
+class LogPage(Answered):
+    total: int
+    took_ms: float = 0
+    hits: tuple[LogHit, ...] = ()
+    warnings: tuple[str, ...] = ()
+    histogram: tuple[Bucket, ...] | None = None
+
+
+class FieldError(Answered):
+    field: str = ""
+    message: str = ""
+
+
+class Problem(Answered):
+    """An error as the gateway tells it (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str = "Something went wrong"
+    status: int = 500
+    detail: str = ""
+    errors: tuple[FieldError, ...] = Field(default=())
+    request_id: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """The last part of the type: `urn:sluice:problem:tenant-needed` is `tenant-needed`."""
+        return self.type.rpartition(":")[2]
+
+    @property
+    def lines(self) -> list[str]:
+        """What to tell the person: the detail, then a line a field."""
+        return [self.detail or self.title, *(f"{error.field}: {error.message}".strip(": ") for error in self.errors)]

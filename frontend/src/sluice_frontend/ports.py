@@ -1,0 +1,77 @@
+"""What the page needs from outside. Every method raises GatewayError."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sluice_frontend.models import (
+    ChatEvent,
+    Conversation,
+    ConversationSummary,
+    Document,
+    Fix,
+    Job,
+    LogPage,
+    Person,
+    SignedIn,
+)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    email: str
+    password: str
+    tenant: str | None = None
+    new_password: str | None = None
+
+
+@dataclass(frozen=True)
+class LogSearch:
+    query: str
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer passed on as it came."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class Gateway(Protocol):
+    async def ready(self) -> bool: ...
+
+    async def sign_in(self, credentials: Credentials) -> SignedIn: ...
+
+    async def sign_out(self, token: str) -> None: ...
+
+    async def person(self, token: str) -> Person: ...
+
+    def ask(
+        self, token: str, question: str, conversation_id: str | None
+    ) -> AbstractAsyncContextManager[AsyncIterator[ChatEvent]]: ...
+
+    async def cancel(self, token: str, request_id: str) -> None: ...
+
+    async def conversations(self, token: str) -> list[ConversationSummary]: ...
+
+    async def conversation(self, token: str, conversation_id: str) -> Conversation: ...
+
+    async def submit(self, token: str, content_type: str, body: AsyncIterator[bytes]) -> Reply: ...
+
+    async def job(self, token: str, job_id: str) -> Job: ...
+
+    async def documents(self, token: str) -> list[Document]: ...
+
+    async def delete_document(self, token: str, document_id: str) -> None: ...
+
+    async def teach(self, token: str, question: str, answer: str, access_level: str) -> Fix: ...
+
+    async def fix(self, token: str, fix_id: str) -> Fix: ...
+
+    async def search_logs(self, token: str, search: LogSearch) -> LogPage: ...
