@@ -23,6 +23,8 @@ def filtered(*pieces: str) -> tuple[str, list[int]]:
         ("Five days [1, 2].", "Five days [1][2].", [1, 2]),
         ("Five days [1;9].", "Five days [1].", [1]),
         ("Five days [2][7][1].", "Five days [2][1].", [2, 1]),
+        ("Five days [7][1].", "Five days [1].", [1]),
+        ("Five days [7][8].", "Five days.", []),
         ("Five days [1-3].", "Five days [1][2][3].", [1, 2, 3]),
         ("One [3] and two [1] and one again [3].", "One [3] and two [1] and one again [3].", [3, 1]),
         ("Five days[1]", "Five days[1]", [1]),

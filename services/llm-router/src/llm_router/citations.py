@@ -32,36 +32,36 @@ class CitationFilter:
 
     def _filtered(self, text: str, *, last: bool) -> str:
         shown: list[str] = []
-        start = 0
         self._held = ""
-        while special := _SPECIAL.search(text, start):
-            shown.append(self._passed(text[start : special.start()]))
-            if not last and self._undecided(text, special):
-                self._held = text[special.start() :]
+        while special := _SPECIAL.search(text):
+            shown.append(self._passed(text[: special.start()]))
+            text = text[special.start() :]
+            if not last and self._undecided(text, special[0]):
+                self._held = text
                 return "".join(shown)
-            replacement, start = self._decided(text, special)
+            replacement, text = self._decided(text, special[0])
             shown.append(self._passed(replacement))
-        shown.append(self._passed(text[start:]))
+        shown.append(self._passed(text))
         return "".join(shown)
 
     def _passed(self, text: str) -> str:
         self._before = text[-1:] or self._before
         return text
 
-    def _undecided(self, text: str, special: re.Match[str]) -> bool:
-        if special[0].startswith("`"):
-            return special.end() == len(text)
-        return special[0] != "\n" and not self._code and _UNFINISHED.match(text, special.start()) is not None
+    def _undecided(self, text: str, special: str) -> bool:
+        if special.startswith("`"):
+            return special == text
+        return special != "\n" and not self._code and _UNFINISHED.match(text) is not None
 
-    def _decided(self, text: str, special: re.Match[str]) -> tuple[str, int]:
-        """What to show in place of a special, and where to go on."""
-        if special[0] == "\n" or special[0].startswith("`"):
-            self._toggle_code(special[0])
-            return special[0], special.end()
-        citation = None if self._code else _CITATION.match(text, special.start())
-        if citation and not self._is_other_syntax(text, citation):
-            return self._kept(citation), citation.end()
-        return special[0], special.end()
+    def _decided(self, text: str, special: str) -> tuple[str, str]:
+        """What to show in place of the beginning of the text, and what remains of it."""
+        if special == "\n" or special.startswith("`"):
+            self._toggle_code(special)
+            return special, text[len(special) :]
+        citation = None if self._code else _CITATION.match(text)
+        if citation is None or self._is_other_syntax(text, citation):
+            return special, text[len(special) :]
+        return self._kept(citation, text[citation.end() :])
 
     def _toggle_code(self, mark: str) -> None:
         """A code span ends with its line at the latest, so that a stray backtick does not switch the filter off."""
@@ -77,11 +77,13 @@ class CitationFilter:
         first_of_a_list = citation[1] == "0" and not citation[0][0].isspace() and self._before.isalnum()
         return image_or_link or first_of_a_list
 
-    def _kept(self, citation: re.Match[str]) -> str:
+    def _kept(self, citation: re.Match[str], rest: str) -> tuple[str, str]:
         numbers = [number for number in _numbers(citation[1]) if number in self._given]
         self.cited += [number for number in dict.fromkeys(numbers) if number not in self.cited]
         space = citation[0][0] if citation[0][0] in " \t" else ""
-        return space + "".join(f"[{number}]" for number in numbers) if numbers else ""
+        if numbers:
+            return space + "".join(f"[{number}]" for number in numbers), rest
+        return "", space + rest if rest.startswith("[") else rest  # the space before it goes to the next citation
 
 
 def _numbers(listed: str) -> Iterator[int]:

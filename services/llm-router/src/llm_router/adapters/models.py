@@ -1,9 +1,10 @@
-"""The language models whose keys are set."""
+"""The language models whose keys are set.
+
+A vendor's SDK takes seconds and 25 MB to import: only what is in use is.
+"""
 
 import httpx2
 
-from llm_router.adapters.azure_openai import AzureOpenAI, create_azure_client
-from llm_router.adapters.gemini import Gemini, create_gemini_client
 from llm_router.ports import Model
 from llm_router.settings import LlmRouterSettings
 
@@ -24,6 +25,8 @@ def _gemini(settings: LlmRouterSettings, http: httpx2.AsyncClient) -> list[Model
     """Pro and Flash; Flash does not think first, for it is there to be quick."""
     if settings.gemini_api_key is None:
         return []
+    from llm_router.adapters.gemini import Gemini, create_gemini_client  # noqa: PLC0415
+
     client = create_gemini_client(settings.gemini_api_key.get_secret_value(), http, settings.gemini_base_url)
     return [Gemini(client, settings.gemini_pro_model), Gemini(client, settings.gemini_flash_model, thinking_tokens=0)]
 
@@ -31,6 +34,8 @@ def _gemini(settings: LlmRouterSettings, http: httpx2.AsyncClient) -> list[Model
 def _azure(settings: LlmRouterSettings, http: httpx2.AsyncClient) -> list[Model]:
     if settings.azure_openai_api_key is None or settings.azure_openai_endpoint is None:
         return []
+    from llm_router.adapters.azure_openai import AzureOpenAI, create_azure_client  # noqa: PLC0415
+
     key = settings.azure_openai_api_key.get_secret_value()
     client = create_azure_client(key, settings.azure_openai_endpoint, settings.azure_openai_api_version, http)
     return [AzureOpenAI(client, settings.azure_openai_deployment)]
