@@ -1,6 +1,7 @@
 """Bytes to text, and what is taken out of it."""
 
 import codecs
+import time
 
 import pytest
 from hypothesis import given
@@ -79,3 +80,9 @@ def test_line_ends_become_one_and_blank_lines_few() -> None:
 )
 def test_a_title_is_one_clean_line(candidate: object, title: str | None) -> None:
     assert title_from(candidate) == title
+
+
+def test_a_million_blanks_are_tidied_in_no_time() -> None:
+    started = time.process_time()
+    assert tidy("a" + " " * 1_000_000 + "b" + " " * 1_000_000 + "\nc") == "a" + " " * 1_000_000 + "b\nc"
+    assert time.process_time() - started < 1

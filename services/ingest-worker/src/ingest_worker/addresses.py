@@ -94,7 +94,7 @@ def parse_url(url: str, allowed: Collection[AllowedNetwork] = ()) -> Target:
         )
     try:
         parts = urlsplit(url)
-        port = _PORTS.get(parts.scheme) if parts.port is None else parts.port
+        port = _PORTS.get(parts.scheme, 0) if parts.port is None else parts.port
     except ValueError as error:
         raise _refused("it is not well formed") from error
     if parts.scheme not in _PORTS:

@@ -21,7 +21,9 @@ from sluice.messages import DocumentReference, JobState
 
 logger = logging.getLogger(__name__)
 PART_CHUNKS = 256
-EMBEDDING_BATCH = 16
+EMBEDDING_BATCH = (
+    8  # a fix waits for one batch of each document at most: 0.15 s on a quiet core, for 3% more CPU than 16
+)
 
 
 @dataclass(frozen=True)

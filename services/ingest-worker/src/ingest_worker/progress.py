@@ -1,6 +1,7 @@
 """How far a document's job is, told to the gateway."""
 
 import time
+from collections.abc import Callable
 
 from ingest_worker.ports import Publish
 from sluice.messages import DocumentDeleted, DocumentProgress, DocumentSubmitted, JobState
@@ -13,7 +14,14 @@ _SECONDS_BETWEEN = 0.25
 class Progress:
     """The `report` of one attempt at one document: each state at once, counts at most four times a second."""
 
-    def __init__(self, publish: Publish, message: DocumentMessage, attempt: int) -> None:
+    def __init__(
+        self,
+        publish: Publish,
+        message: DocumentMessage,
+        attempt: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._publish = publish
         self._message = message
         self._attempt = attempt
@@ -21,7 +29,7 @@ class Progress:
         self._told_at = 0.0
 
     async def __call__(self, state: JobState, *, done: int = 0, total: int = 0) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if state is self._state and done < total and now - self._told_at < _SECONDS_BETWEEN:
             return
         self._state, self._told_at = state, now

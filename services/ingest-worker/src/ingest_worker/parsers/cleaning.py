@@ -14,7 +14,7 @@ _LATIN_JOINER = re.compile("(?<![\u0590-\u1fff])[\u200c\u200d]")
 """Persian and the scripts of India are written with joiners; after any other letter they only hide something."""
 _LINE_ENDS = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
-_BLANKS_AT_LINE_ENDS = re.compile(r"[ \t\u00a0]{1,1000}\n")
+_BLANKS_AT_LINE_ENDS = re.compile(r"(?<![ \t\u00a0])[ \t\u00a0]+\n")  # tried once a run of blanks, so never quadratic
 _BLANK_LINES = re.compile(r"\n{3,}")
 
 
