@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from log_bridge.adapters.child import AnswerTooLongError, ChildLostError
 from log_bridge.adapters.log_tools import choose_tool
 from log_bridge.adapters.mcp_stdio import ChildSettings, LogServerUnusableError, McpStdioClient
 from log_bridge.redaction import redact_text
 from sluice.errors import PermanentError, TransientError
-
 from tests.support.waiting import until
 
 SCRIPT = Path(__file__).parent.parent / "support" / "log_child.py"

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from log_bridge.local_server.files import MAX_LINE, LogFolder
 
 

@@ -5,50 +5,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from log_bridge.adapters.luqum_parser import parse_query
 from log_bridge.local_server.index import Found, LogIndex, Request
 from log_bridge.lucene import InvalidQueryError
 
 START = datetime(2026, 11, 20, 10, tzinfo=UTC)
+CHAT = {"service": "gateway", "path": "/api/v1/chat"}
 RECORDS: list[dict[str, Any]] = [
-    {
-        "level": "INFO",
-        "service": "gateway",
-        "event": "request.done",
-        "status": 200,
-        "path": "/api/v1/chat",
-        "took": 1.5,
-    },
-    {
-        "level": "ERROR",
-        "service": "gateway",
-        "event": "request.failed",
-        "status": 503,
-        "path": "/api/v1/chat",
-        "took": 20,
-    },
+    {**CHAT, "level": "INFO", "event": "request.done", "status": 200, "took": 1.5},
+    {**CHAT, "level": "ERROR", "event": "request.failed", "status": 503, "took": 20},
     {"level": "INFO", "service": "ingest-worker", "event": "document.indexed", "chunks": 12, "title": "Refund policy"},
     {"level": "WARNING", "service": "ingest-worker", "event": "document.slow", "chunks": 900, "took": -1},
-    {
-        "level": "ERROR",
-        "service": "llm-router",
-        "event": "tier.failed",
-        "message": "Timed out after 30 s, timeout was hit",
-    },
-    {
-        "level": "INFO",
-        "service": "llm-router",
-        "event": "tier.used",
-        "tier": {"name": "gemini-2.5-pro", "tries": [1, 2]},
-    },
+    {"level": "ERROR", "service": "llm-router", "event": "tier.failed", "message": "Timed out after 30 s, a timeout"},
+    {"level": "INFO", "service": "llm-router", "event": "tier.used", "tier": {"name": "gemini-2.5", "tries": [1, 2]}},
     {"level": "INFO", "service": "retriever", "event": "passages.found", "message": "out of time", "cached": True},
-    {
-        "level": "INFO",
-        "service": "retriever",
-        "event": "passages.found",
-        "message": "naïve Überraschung",
-        "code": "0042",
-    },
+    {"level": "INFO", "service": "retriever", "event": "passages.few", "message": "naïve Überraschung", "code": "0042"},
 ]
 
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from log_bridge.adapters.luqum_parser import MAX_DEPTH, MAX_LENGTH, parse_query
 from log_bridge.lucene import Boolean, Everything, Exists, Gap, InvalidQueryError, Range, Text, Wildcard, confine, spell
 

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+
 from log_bridge.redaction import redact, redact_text
 
 
@@ -54,7 +55,8 @@ def test_a_record_is_redacted_in_its_values_names_and_numbers() -> None:
         "email": "a@example.com",
         "bob@example.com": 1,
         "card": 4111111111111111,
-        "deep": [{"api_key": {"a": "b"}}],
+        "deep": [{"api_key": {"a": ["b", 5]}}],
+        "tokens": {"input": 5, "text": ["x"]},
         "event": "document.indexed",
         "ok": True,
     }
@@ -67,7 +69,8 @@ def test_a_record_is_redacted_in_its_values_names_and_numbers() -> None:
         "email": "[redacted:email]",
         "[redacted:email]": 1,
         "card": "[redacted:card]",
-        "deep": [{"api_key": "[redacted]"}],
+        "deep": [{"api_key": {"a": ["[redacted]", "[redacted]"]}}],
+        "tokens": {"input": 5, "text": ["[redacted]"]},
         "event": "document.indexed",
         "ok": True,
     }

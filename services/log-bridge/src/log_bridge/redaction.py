@@ -73,10 +73,25 @@ def redact(value: Any) -> Any:
 
 
 def _redact_member(name: str, member: Any) -> Any:
-    if member is None or isinstance(member, bool) or not _SECRET_NAME.search(_spaced(name)):
+    if not _SECRET_NAME.search(_spaced(name)):
         return redact(member)
-    counted = "token" in name.lower() and isinstance(member, int | float)
-    return member if counted else "[redacted]"
+    return _hide(member, numbers="token" not in name.lower())
+
+
+def _hide(member: Any, *, numbers: bool) -> Any:
+    """Without the texts, and without the numbers where they are not a count of tokens."""
+    match member:
+        case None | bool():
+            return member
+        case dict():
+            inner = cast(dict[str, Any], member)
+            return {redact_text(str(name)): _hide(value, numbers=numbers) for name, value in inner.items()}
+        case list():
+            return [_hide(value, numbers=numbers) for value in cast(list[Any], member)]
+        case int() | float() if not numbers:
+            return member
+        case _:
+            return "[redacted]"
 
 
 def _spaced(name: str) -> str:

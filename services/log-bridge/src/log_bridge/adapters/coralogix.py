@@ -10,6 +10,7 @@ from sluice.errors import PermanentError
 
 _CONTAINERS = ("result", "results", "logs", "records", "rows", "hits", "data")
 _ROW_PARTS = ("userData", "user_data", "metadata")
+_LEVELS = {"1": "DEBUG", "2": "VERBOSE", "3": "INFO", "4": "WARNING", "5": "ERROR", "6": "CRITICAL"}
 _MAX_NESTING = 6
 
 
@@ -61,8 +62,12 @@ def _record(row: dict[str, Any]) -> dict[str, Any]:
     if not any(part in row for part in _ROW_PARTS):
         return row
     metadata, labels = _named(row.get("metadata")), _named(row.get("labels"))
-    known = {"time": metadata.get("timestamp"), "level": metadata.get("severity"), "labels": labels or None}
+    known = {"time": metadata.get("timestamp"), "level": _level(metadata.get("severity")), "labels": labels or None}
     return {name: value for name, value in known.items() if value is not None} | _user_data(row)
+
+
+def _level(severity: Any) -> str | None:
+    return None if severity is None else _LEVELS.get(str(severity), str(severity).upper())
 
 
 def _user_data(row: dict[str, Any]) -> dict[str, Any]:
