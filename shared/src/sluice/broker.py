@@ -77,7 +77,7 @@ class Broker:
         self.faststream = RedisBroker(
             settings.redis_url.get_secret_value(),
             apply_types=False,
-            logger=logging.getLogger("faststream.redis"),
+            logger=logging.getLogger("sluice.faststream"),
             graceful_timeout=settings.shutdown_grace_seconds,
         )
         self._settings = settings

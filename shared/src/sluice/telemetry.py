@@ -3,16 +3,19 @@
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sluice.access import Level
 from sluice.errors import SluiceError
 
 _context: ContextVar[dict[str, str] | None] = ContextVar("sluice_log_context", default=None)
+_FRAMES = 8
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -49,10 +52,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def _describe(error: BaseException) -> dict[str, str]:
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else ""
+    """Type and places, innermost first; the message of a foreign error may hold what people wrote."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    place = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
     detail = {"detail": error.detail} if isinstance(error, SluiceError) else {}
     return {"error": type(error).__name__, "place": place, **detail}
 
@@ -66,6 +68,7 @@ def configure_logging(service: str, lane: Level | None = None, level: str = "INF
     root.setLevel(logging.WARNING)
     for name in ("sluice", service.replace("-", "_")):
         logging.getLogger(name).setLevel(level)
+    logging.getLogger("sluice.faststream").setLevel(logging.WARNING)  # else a line a message
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], True

@@ -18,7 +18,7 @@ from sluice.access import Level
 from sluice.messages import DocumentProgress, JobState
 
 _TERMINAL = [state for state in JobState if state.terminal]
-_JOB = select(jobs, *(column.label(f"document__{column.name}") for column in documents.c)).join(documents)
+_JOB = select(jobs, *(c.label(f"document__{c.name}") for c in documents.c)).select_from(jobs.join(documents))
 
 
 class SqlCatalog:
@@ -130,9 +130,10 @@ class SqlCatalog:
                 )
 
     async def progress(self, message: DocumentProgress, tenant: str) -> bool:
-        query = _JOB.join(tenants).where(jobs.c.id == message.request_id, tenants.c.slug == tenant).with_for_update()
+        of_tenant = select(tenants.c.id).where(tenants.c.slug == tenant)
+        query = _JOB.where(jobs.c.id == message.request_id, documents.c.tenant_id.in_(of_tenant))
         async with self._database.write() as connection:
-            row = (await connection.execute(query)).mappings().first()
+            row = (await connection.execute(query.with_for_update(of=jobs))).mappings().first()
             if row is None or not goes_forward(_job(row), message):
                 return False
             await self._advance(connection, _document(row, "document__"), message)
