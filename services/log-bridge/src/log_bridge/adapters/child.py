@@ -55,21 +55,22 @@ class Child:
     """Started by `start`. `ended` is set once it is gone, with all that it started."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, exited: asyncio.Event, redact: Callable[[str], str]
+        self, transport: asyncio.SubprocessTransport, streams: _Protocol, redact: Callable[[str], str]
     ) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
+        assert streams.stdin is not None
+        assert streams.stdout is not None
+        assert streams.stderr is not None
         self.ended = asyncio.Event()
-        self._process = process
-        self._exited = exited
-        self._stdin = process.stdin
+        self.pid = transport.get_pid()
+        self._transport = transport
+        self._exited = streams.exited
+        self._stdin = streams.stdin
         self._redact = redact
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._last_id = 0
         self._reason: TransientError | PermanentError = ChildLostError("the log server ended")
-        self._stderr = asyncio.create_task(self._drain(process.stderr))
-        self._owner = asyncio.create_task(self._live(process.stdout))
+        self._stderr = asyncio.create_task(self._drain(streams.stderr))
+        self._owner = asyncio.create_task(self._live(streams.stdout))
 
     @classmethod
     async def start(
@@ -79,14 +80,10 @@ class Child:
         if shutil.which(command[0], path=environment.get("PATH")) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
         loop = asyncio.get_running_loop()
-        transport, protocol = await loop.subprocess_exec(
+        transport, streams = await loop.subprocess_exec(
             lambda: _Protocol(loop), *command, env=dict(environment), start_new_session=True
         )
-        return cls(asyncio.subprocess.Process(transport, protocol, loop), protocol.exited, redact)
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        return cls(transport, streams, redact)
 
     async def request(self, method: str, params: Mapping[str, Any], *, cancellable: bool = True) -> Any:
         """The result. Bound it with `asyncio.timeout`, which then covers writing too; the child is told of the end.
@@ -144,7 +141,7 @@ class Child:
             await asyncio.shield(asyncio.wait({exited}))
             await asyncio.wait({self._stderr}, timeout=0.5)
             self._stderr.cancel()
-            self._stdin.close()
+            self._transport.close()
             self._fail_waiting()
             self.ended.set()
 
@@ -225,7 +222,7 @@ class Child:
 
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self.pid, number)
 
 
 def _line(message: Mapping[str, Any]) -> bytes:

@@ -1,7 +1,6 @@
 """Runs the server on stdin and stdout."""
 
 import argparse
-import threading
 from pathlib import Path
 
 from log_bridge.local_server.files import LogFolder
@@ -16,8 +15,7 @@ def main() -> None:
     parser.add_argument("--max-records", type=int, default=200_000, help="how many of the newest records are kept")
     arguments = parser.parse_args()
     logs = Logs(LogFolder(arguments.logs), LogIndex(arguments.max_records))
-    # what is there already is read while the handshake goes on
-    threading.Thread(target=logs.refresh, daemon=True).start()
+    logs.read()  # what is there already, while the handshake goes on
     create_server(logs).run("stdio")
 
 

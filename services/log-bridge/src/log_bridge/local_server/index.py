@@ -15,6 +15,7 @@ from log_bridge.lucene import Node
 
 _LEVEL, _TIME, _LINE = "level", "at", "line"
 _WRITER_BYTES = 50_000_000
+_BATCH = 5_000
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,16 @@ class LogIndex:
         """Lines that were no JSON object with a time."""
 
     def add(self, lines: Iterable[bytes]) -> None:
-        before = self._added
+        """A part can be found while the rest is still being read."""
+        committed = self._added
         for line in lines:
             self._add(line)
-        if self._added != before:
+            if self._added - committed == _BATCH:
+                self._commit()
+                committed = self._added
+        if self._added != committed:
             self._commit()
-            self._forget_oldest()
+        self._forget_oldest()
 
     def search(self, request: Request, now: datetime) -> Found:
         """Raises:

@@ -1,7 +1,7 @@
 """The use case of the local server: look what is new in the log files, then search."""
 
-import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,16 +15,20 @@ MAX_BUCKETS = 2_000
 
 
 class Logs:
-    """Thread-safe. A line is found by the first search after it was written."""
+    """Thread-safe. A line is found by the first search after it was written.
 
-    def __init__(self, folder: LogFolder, index: LogIndex) -> None:
+    Only where very much is new does a search not wait for all of it: after `patience_seconds` it says so instead.
+    """
+
+    def __init__(self, folder: LogFolder, index: LogIndex, patience_seconds: float = 5.0) -> None:
         self._folder = folder
         self._index = index
-        self._reading = threading.Lock()
+        self._patience_seconds = patience_seconds
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
 
-    def refresh(self) -> None:
-        with self._reading:
-            self._index.add(self._folder.new_lines())
+    def read(self) -> "Future[None]":
+        """Begins to read what is new."""
+        return self._reader.submit(lambda: self._index.add(self._folder.new_lines()))
 
     def search(
         self,
@@ -51,28 +55,36 @@ class Logs:
             raise ValueError(f"the histogram would have more than {MAX_BUCKETS} intervals: take longer ones")
         after = None if cursor is None else int(cursor, 36)
         request = Request(tree, start, end, limit, newest_first, after, interval_seconds)
-        self.refresh()
+        complete = self._read_in_time()
         found = self._index.search(request, datetime.now(UTC))
         return {
             "total": found.total,
-            "total_is_exact": True,
+            "total_is_exact": complete,
             "took_ms": round((time.monotonic() - began) * 1000),
             "truncated": found.last is not None,
             "hits": [_only(record, fields) for record in found.records],
             "next_cursor": None if found.last is None else _base36(found.last),
             "histogram": found.histogram,
-            "warnings": self._warnings(),
+            "warnings": self._warnings(complete=complete),
         }
 
     def fields(self, start: datetime, end: datetime, tenant: str | None) -> dict[str, Any]:
         """`{path: {types, count}}` of the newest records."""
-        self.refresh()
+        self._read_in_time()
         return self._index.fields(_confined("", tenant), start, end)
 
-    def _warnings(self) -> list[str]:
-        if not self._index.skipped:
-            return []
-        return [f"{self._index.skipped} lines of the log files are no JSON objects with a time and were left out"]
+    def _read_in_time(self) -> bool:
+        try:
+            self.read().result(self._patience_seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def _warnings(self, *, complete: bool) -> list[str]:
+        warnings = [] if complete else ["the log files are still being read: search again for all that is there"]
+        if skipped := self._index.skipped:
+            warnings.append(f"{skipped} lines of the log files are no JSON objects with a time and were left out")
+        return warnings
 
 
 def _confined(query: str, tenant: str | None) -> Node:
