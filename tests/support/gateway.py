@@ -3,24 +3,29 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
 import uvicorn
+from argon2 import PasswordHasher
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from gateway.adapters.passwords import Argon2Passwords
 from gateway.app import Adapters, create_app
 from gateway.database import Database
 from gateway.services import Services
 from gateway.settings import GatewaySettings
-from pydantic import SecretStr
 from sluice.access import Level
 from sluice.blobs import BlobStore
 from sluice.broker import Broker, Delivery
-from sluice.messages import Message
+from sluice.messages import AnswerCompleted, Message, Passage, QuestionAsked, QuestionFollowedUp
+from sluice.replies import Event
 from sluice.sealing import Keyring
 from sluice.settings import CommonSettings
-
 from tests.support.identity import Office
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -36,6 +41,7 @@ class Workers:
 
     def __init__(self, settings: CommonSettings, office: Office) -> None:
         self.broker = Broker(settings, service="workers", verifier=office.verifier)
+        self._verifier = office.verifier
         self._taken: dict[str, asyncio.Queue[Any]] = {}
 
     def listen(self, *kinds: type[Message]) -> None:
@@ -50,7 +56,30 @@ class Workers:
         return await asyncio.wait_for(self._taken[kind.stream_of(lane)].get(), 10)
 
     def idle(self) -> bool:
+        """Nothing came that was not taken."""
         return all(queue.empty() for queue in self._taken.values())
+
+    async def answer(
+        self, asked: QuestionAsked | QuestionFollowedUp, text: str = "Forty days [1].", *, level: Level = Level.EXTERNAL
+    ) -> None:
+        """What retriever and llm-router do: sources and tokens on the reply log, then the completed answer."""
+        passport = self._verifier.verify(
+            asked.passport, stream=AnswerCompleted.stream, job=asked.request_id, asked=asked.asked
+        )
+        passage = Passage(
+            chunk_id="chunk-1", document_id="document-1", title="Guide", access_level=level, text="Forty days.", page=3
+        )
+        writer = self.broker.replies.writer(passport.clearance, asked.request_id, 1)
+        await writer.append(Event("sources", {"passages": [passage.model_dump(mode="json")]}))
+        for word in text.split(" "):
+            await writer.append(Event("token", {"text": word, "attempt": 1}))
+        await self.broker.publish(completed(asked, text, level=level, passages=(passage,)))
+
+
+def completed(asked: Message, text: str, **fields: Any) -> AnswerCompleted:
+    values: dict[str, Any] = {"tier": "extractive", "finish_reason": "stop", "citations": (1,), "level": Level.EXTERNAL}
+    question: Any = asked
+    return asked.follow(AnswerCompleted, question=question.question, text=text, **{**values, **fields})
 
 
 def _put(queue: "asyncio.Queue[Any]") -> Any:
@@ -115,19 +144,25 @@ def gateway_settings(folder: Path, redis_url: str, **changes: Any) -> GatewaySet
     return GatewaySettings(**{**values, **changes})
 
 
+def cheap_passwords() -> Argon2Passwords:
+    """Real ones that take a millisecond."""
+    return Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=1024, parallelism=1))
+
+
 def gateway_adapters(settings: GatewaySettings, office: Office) -> Adapters:
     return Adapters(
         database=Database(settings.sql_url),
         broker=Broker(settings, service="gateway", verifier=office.verifier),
         blobs=BlobStore(settings.data_dir / "blobs", Keyring(_LEVEL_KEYS)),
+        passwords=cheap_passwords(),
         signer=office.signer,
         operator_token=OPERATOR_TOKEN,
     )
 
 
 @asynccontextmanager
-async def running_gateway(settings: GatewaySettings, office: Office) -> AsyncGenerator[RunningGateway]:
-    adapters = gateway_adapters(settings, office)
+async def running_gateway(settings: GatewaySettings, office: Office, **replaced: Any) -> AsyncGenerator[RunningGateway]:
+    adapters = replace(gateway_adapters(settings, office), **replaced)
     app = create_app(settings, adapters=adapters)
     server = uvicorn.Server(
         uvicorn.Config(app, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2)
@@ -137,9 +172,16 @@ async def running_gateway(settings: GatewaySettings, office: Office) -> AsyncGen
     if serving.done():
         raise AssertionError("the gateway did not start") from serving.exception()
     try:
-        yield RunningGateway(
-            f"http://127.0.0.1:{settings.port}", settings, adapters, office, app.state.services
-        )
+        yield RunningGateway(f"http://127.0.0.1:{settings.port}", settings, adapters, office, app.state.services)
     finally:
         server.should_exit = True
         await serving
+
+
+async def create_database(server_url: str, name: str) -> str:
+    """A new, empty PostgreSQL database's URL."""
+    engine = create_async_engine(f"{server_url}postgres", isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(f'CREATE DATABASE "{name}"'))
+    await engine.dispose()
+    return f"{server_url}{name}"

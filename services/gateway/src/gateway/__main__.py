@@ -1,7 +1,9 @@
 """Runs the gateway with what its environment says."""
 
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 
+from gateway.adapters.passwords import Argon2Passwords
 from gateway.app import Adapters, create_app
 from gateway.database import Database
 from gateway.settings import GatewaySettings
@@ -27,6 +29,7 @@ def real_adapters(settings: GatewaySettings) -> Adapters:
         database=Database(settings.sql_url),
         broker=Broker(settings, service="gateway", verifier=verifier),
         blobs=BlobStore(settings.data_dir / "blobs", Keyring.from_files(settings.both_key_files)),
+        passwords=Argon2Passwords(PasswordHasher()),
         signer=PassportSigner(read_key(settings.passport_key_path)),
         operator_token=read_operator_token(settings.operator_token_path),
     )

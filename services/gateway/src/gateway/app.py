@@ -10,7 +10,6 @@ from datetime import timedelta
 from fastapi import FastAPI
 
 from gateway import problems
-from gateway.adapters.passwords import Argon2Passwords
 from gateway.adapters.sql_accounts import SqlAccounts
 from gateway.adapters.sql_audit import SqlAuditLog
 from gateway.adapters.sql_catalog import SqlCatalog
@@ -24,7 +23,7 @@ from gateway.listen import Listen
 from gateway.login import LoginRules
 from gateway.middleware import BodyLimit, RequestContext
 from gateway.people import People
-from gateway.ports import Blobs
+from gateway.ports import Blobs, Passwords
 from gateway.reconcile import Reconcile
 from gateway.routes import (
     chat,
@@ -57,6 +56,7 @@ class Adapters:
     database: Database
     broker: Broker
     blobs: Blobs
+    passwords: Passwords
     signer: PassportSigner
     operator_token: str
 
@@ -88,7 +88,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
 def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     accounts, audit = SqlAccounts(adapters.database), SqlAuditLog(adapters.database)
     conversations_, catalog = SqlConversations(adapters.database), SqlCatalog(adapters.database)
-    passwords, fixes_ = Argon2Passwords(), SqlFixes(adapters.database)
+    passwords, fixes_ = adapters.passwords, SqlFixes(adapters.database)
     publisher, replies, signer = BrokerPublisher(adapters.broker), BrokerReplies(adapters.broker), adapters.signer
     question_deadline = timedelta(seconds=settings.question_deadline_seconds)
     job_deadline = timedelta(seconds=settings.job_deadline_seconds)

@@ -68,7 +68,7 @@ class BodyLimit:
         length = Headers(scope=scope).get("content-length", "")
         if length.isdecimal() and int(length) > limit:
             body = problem(scope["state"]["request_id"], HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE)
-            await respond(body, {"Connection": "close"})(scope, receive, send)
+            await respond(body)(scope, receive, send)
             return
         await self._app(scope, _counting(receive, limit), send)
 

@@ -8,9 +8,9 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 
 class Argon2Passwords:
-    def __init__(self, *, at_once: int = 2) -> None:
-        self._hasher = PasswordHasher()
-        self._decoy = self._hasher.hash(secrets.token_urlsafe())
+    def __init__(self, hasher: PasswordHasher, *, at_once: int = 2) -> None:
+        self._hasher = hasher
+        self._decoy = hasher.hash(secrets.token_urlsafe())
         self._slots = asyncio.Semaphore(at_once)
 
     async def hash(self, password: str) -> str:

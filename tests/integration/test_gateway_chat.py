@@ -1,0 +1,365 @@
+"""Questions and answers: the events, the whole answer, resuming, cancelling."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import httpx2
+from sqlalchemy import select, update
+
+from gateway.models import people, turns
+from sluice.access import Level
+from sluice.messages import QuestionAsked, QuestionFollowedUp
+from sluice.replies import Event
+from tests.support.gateway import RunningGateway, Workers, completed, gateway_settings, running_gateway
+from tests.support.identity import Office
+from tests.support.servers import RedisServer
+from tests.support.waiting import until
+
+CHAT = "/api/v1/chat"
+JSON = {"Accept": "application/json"}
+
+
+async def events_of(answer: httpx2.Response) -> AsyncGenerator[tuple[str, Any, str]]:
+    """Server-sent events as (name, data, id); a comment is (":", text, "")."""
+    name, data, event_id = "", "", ""
+    async for line in answer.aiter_lines():
+        key, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line and name:
+            yield name, json.loads(data), event_id
+            name, data, event_id = "", "", ""
+        elif line.startswith(":"):
+            yield ":", value, ""
+        elif key in ("event", "data", "id"):
+            name, data, event_id = (
+                value if key == "event" else name,
+                value if key == "data" else data,
+                value if key == "id" else event_id,
+            )
+
+
+async def all_events(client: httpx2.AsyncClient, question: str, **body: Any) -> list[tuple[str, Any, str]]:
+    async with client.stream("POST", CHAT, json={"question": question, **body}) as answer:
+        assert answer.status_code == 200
+        return [event async for event in events_of(answer)]
+
+
+async def test_a_question_is_streamed_kept_and_then_done(any_gateway: RunningGateway, workers: Workers) -> None:
+    """On SQLite and on PostgreSQL."""
+    async with await any_gateway.admin() as admin:
+        asking = asyncio.create_task(all_events(admin, "How long is the warranty?"))
+        asked = await workers.take(QuestionAsked)
+        await workers.answer(asked)
+        events = await asking
+        assert [name for name, _, _ in events] == ["accepted", "sources", "token", "token", "token", "done"]
+        accepted, done = events[0][1], events[-1][1]
+        assert accepted["request_id"] == asked.request_id == done["answer_id"]
+        assert done["tier"] == "extractive"
+        assert (done["finish_reason"], done["citations"]) == ("stop", [1])
+        ids = [event_id for _, _, event_id in events]
+        assert len(set(ids)) == len(ids)
+        conversation = (await admin.get(f"{CHAT}/conversations/{accepted['conversation_id']}")).json()
+    [turn] = conversation["turns"]
+    assert turn["answer"] == "Forty days [1]."
+    assert turn["sources"][0] | {"score": 0} == {
+        "n": 1,
+        "document_id": "document-1",
+        "title": "Guide",
+        "access_level": "EXTERNAL",
+        "text": "Forty days.",
+        "page": 3,
+        "offset": 0,
+        "score": 0,
+        "fix": False,
+    }
+    assert conversation["title"] == "How long is the warranty?"
+
+
+async def test_with_accept_json_the_whole_answer_comes_at_once(gateway: RunningGateway, workers: Workers) -> None:
+    async with await gateway.admin() as admin:
+        asking = asyncio.create_task(admin.post(CHAT, json={"question": "Why?"}, headers=JSON))
+        asked = await workers.take(QuestionAsked)
+        await workers.answer(asked, "Because [1].")
+        answer = (await asking).json()
+    assert answer["answer"] == "Because [1]."
+    assert answer["answer_id"] == asked.request_id
+    assert answer["citations"] == [1]
+    assert answer["sources"][0]["title"] == "Guide"
+
+
+async def test_the_error_of_a_worker_ends_the_stream_and_keeps_its_status(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    async with await gateway.admin() as admin:
+        asking = asyncio.create_task(admin.post(CHAT, json={"question": "Why?"}, headers=JSON))
+        asked = await workers.take(QuestionAsked)
+        problem = {"type": "urn:sluice:problem:x", "title": "X", "status": 504, "detail": "too slow", "errors": []}
+        await workers.broker.replies.finish(Level.INTERNAL, asked.request_id, Event("error", problem))
+        answer = await asking
+        assert answer.status_code == 504
+        assert answer.json()["detail"] == "too slow"
+        [listed] = (await admin.get(f"{CHAT}/conversations")).json()["items"]
+        [turn] = (await admin.get(f"{CHAT}/conversations/{listed['id']}")).json()["turns"]
+    assert (turn["answer"], turn["error"]) == (None, "too slow")
+
+
+async def test_questions_travel_in_the_lane_of_their_asker_with_a_passport_that_says_so(
+    gateway: RunningGateway, workers: Workers, office: Office
+) -> None:
+    customer = await gateway.person("customer@example.com", "read")
+    async with customer:
+        asking = asyncio.create_task(all_events(customer, "What is public?"))
+        asked = await workers.take(QuestionAsked, Level.EXTERNAL)
+        passport = office.verifier.verify(
+            asked.passport, stream="questions.grounded.v1", job=asked.request_id, asked=asked.asked
+        )
+        await workers.answer(asked)
+        await asking
+    assert passport.clearance is Level.EXTERNAL
+    assert passport.tenant == asked.tenant == "default"
+    assert passport.rights == {"read"}
+    assert set(passport.streams) == {
+        "questions.asked.v1",
+        "questions.followed-up.v1",
+        "questions.grounded.v1",
+        "answers.completed.v1",
+    }
+    assert 0 < (passport.expires_at - asked.deadline).total_seconds() <= 600
+
+
+async def test_an_answer_delivered_twice_is_kept_once_and_the_first_one_stays(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    async with await gateway.admin() as admin:
+        asking = asyncio.create_task(all_events(admin, "Why?"))
+        asked = await workers.take(QuestionAsked)
+        await workers.answer(asked, "First [1].")
+        events = await asking
+        again = completed(asked, "Second.", level=Level.INTERNAL).model_copy(update={"message_id": "another"})
+        await workers.broker.publish(again)
+        await until(lambda: _handled(workers), what="the second copy")
+        path = f"{CHAT}/conversations/{events[0][1]['conversation_id']}"
+        [turn] = (await admin.get(path)).json()["turns"]
+    assert turn["answer"] == "First [1]."
+    assert turn["level"] == "EXTERNAL"
+    assert events[-1][0] == "done"
+
+
+async def _handled(workers: Workers) -> bool:
+    return await workers.broker.redis.xlen("answers.completed.v1") == 0
+
+
+async def test_a_stream_is_resumed_after_the_last_event_that_came(gateway: RunningGateway, workers: Workers) -> None:
+    async with await gateway.admin() as admin:
+        async with admin.stream("POST", CHAT, json={"question": "Why?"}) as answer, aclosing(events_of(answer)) as seen:
+            accepted = await anext(seen)
+            asked = await workers.take(QuestionAsked)
+            writer = workers.broker.replies.writer(Level.INTERNAL, asked.request_id, 1)
+            await writer.append(Event("token", {"text": "one"}), Event("token", {"text": "two"}))
+            one = await anext(seen)
+        path = f"{CHAT}/requests/{asked.request_id}/events"
+        async with admin.stream("GET", path, headers={"Last-Event-ID": one[2]}) as resumed:
+            await workers.broker.publish(completed(asked, "one two"))
+            events = [event async for event in events_of(resumed)]
+        assert [(name, data.get("text")) for name, data, _ in events] == [("token", "two"), ("done", None)]
+        assert (await admin.get(path, headers={"Last-Event-ID": events[-1][2]})).status_code == 204
+        from_start = [event async for event in events_of(await admin.get(path, headers={"Last-Event-ID": accepted[2]}))]
+        assert [name for name, _, _ in from_start] == ["token", "token", "done"]
+        assert (await admin.get(path, headers={"Last-Event-ID": "x"})).status_code == 422
+
+
+async def test_a_client_that_comes_back_within_the_grace_keeps_its_work_alive(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    async with await gateway.admin() as admin:
+        async with admin.stream("POST", CHAT, json={"question": "Why?"}) as answer:
+            await anext(events_of(answer))
+            asked = await workers.take(QuestionAsked)
+        path = f"{CHAT}/requests/{asked.request_id}/events"
+        async with admin.stream("GET", path) as resumed:
+            await asyncio.sleep(3 * gateway.settings.resume_grace_seconds)  # the time itself is what is tested
+            assert not await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id)
+            await workers.answer(asked)
+            assert [name async for name, _, _ in events_of(resumed)][-1] == "done"
+
+
+async def test_work_is_cancelled_when_the_client_of_a_stream_stays_away(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    async with await gateway.admin() as admin:
+        async with admin.stream("POST", CHAT, json={"question": "Why?"}) as answer:
+            await anext(events_of(answer))
+        asked = await workers.take(QuestionAsked)
+        assert not await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id), "the grace is kept"
+        await until(lambda: workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id), what="the cancellation")
+
+
+async def test_work_is_cancelled_at_once_when_the_client_of_a_whole_answer_goes(
+    tmp_path: Any, empty_valkey: RedisServer, office: Office, workers: Workers
+) -> None:
+    settings = gateway_settings(tmp_path, empty_valkey.url, resume_grace_seconds=60)
+    async with running_gateway(settings, office) as gateway, await gateway.admin() as admin:
+        asking = asyncio.create_task(admin.post(CHAT, json={"question": "Why?"}, headers=JSON))
+        asked = await workers.take(QuestionAsked)
+        asking.cancel()
+        await until(lambda: workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id), what="the cancellation")
+
+
+async def test_a_finished_answer_is_not_cancelled_by_its_client_leaving(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    async with await gateway.admin() as admin:
+        asking = asyncio.create_task(all_events(admin, "Why?"))
+        asked = await workers.take(QuestionAsked)
+        await workers.answer(asked)
+        await asking
+    await asyncio.sleep(3 * gateway.settings.resume_grace_seconds)  # the time itself is what is tested
+    assert not await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id)
+
+
+async def test_only_the_owner_cancels_resumes_and_rates(gateway: RunningGateway, workers: Workers) -> None:
+    """case 6: another's chat is not found, be it a colleague's or an admin's of another tenant."""
+    await gateway.add_tenant("acme")
+    others = [
+        await gateway.person("colleague@razorpay.com", "read", "admin"),
+        await gateway.person("admin@acme.com", "read", "admin", tenant="acme"),
+    ]
+    async with (
+        await gateway.admin() as admin,
+        admin.stream("POST", CHAT, json={"question": "Why?"}) as answer,
+        aclosing(events_of(answer)) as events,
+    ):
+        await anext(events)
+        asked = await workers.take(QuestionAsked)
+        for person in others:
+            async with person:
+                for request_id in (asked.request_id, "0" * 32):
+                    answers = [
+                        await person.delete(f"{CHAT}/requests/{request_id}"),
+                        await person.get(f"{CHAT}/requests/{request_id}/events"),
+                        await person.post(f"{CHAT}/answers/{request_id}/feedback", json={"verdict": "up"}),
+                    ]
+                    assert [a.status_code for a in answers] == [404] * 3
+                    assert {a.json()["detail"] for a in answers} == {"there is no such request"}
+        assert not await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id)
+        async with await gateway.admin() as same_person:
+            assert (await same_person.delete(f"{CHAT}/requests/{asked.request_id}")).status_code == 204
+        assert await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id)
+
+
+async def test_a_question_that_nobody_answers_in_time_ends_in_an_error(
+    tmp_path: Any, empty_valkey: RedisServer, office: Office
+) -> None:
+    settings = gateway_settings(tmp_path, empty_valkey.url, question_deadline_seconds=0.2)
+    async with running_gateway(settings, office) as gateway, await gateway.admin() as admin:
+        events = await all_events(admin, "Is anybody there?")
+    assert [name for name, _, _ in events] == ["accepted", "error"]
+    assert events[-1][1]["type"] == "urn:sluice:problem:deadline-exceeded"
+
+
+async def test_a_silent_stream_has_heartbeats(tmp_path: Any, empty_valkey: RedisServer, office: Office) -> None:
+    settings = gateway_settings(tmp_path, empty_valkey.url, heartbeat_seconds=0.1)
+    async with running_gateway(settings, office) as gateway, await gateway.admin() as admin:
+        asking = admin.stream("POST", CHAT, json={"question": "Why?"})
+        async with asking as answer, aclosing(events_of(answer)) as events:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            names = [(await anext(events))[0] for _ in range(3)]
+    assert names == ["accepted", ":", ":"]
+
+
+async def test_an_answer_is_told_again_from_what_was_kept_when_the_reply_log_is_gone(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    async with await gateway.admin() as admin:
+        asking = asyncio.create_task(all_events(admin, "Why?"))
+        asked = await workers.take(QuestionAsked)
+        await workers.answer(asked)
+        await asking
+        for key in await workers.broker.redis.keys("reply:*"):
+            await workers.broker.redis.delete(key)
+        answer = await admin.get(f"{CHAT}/requests/{asked.request_id}/events")
+        events = [event async for event in events_of(answer)]
+    assert [name for name, _, _ in events] == ["accepted", "sources", "token", "done"]
+    assert events[2][1]["text"] == "Forty days [1]."
+
+
+async def test_a_follow_up_carries_the_last_six_turns_oldest_first(gateway: RunningGateway, workers: Workers) -> None:
+    async with await gateway.admin() as admin:
+        conversation: dict[str, str] = {}
+        for number in range(8):
+            asking = asyncio.create_task(all_events(admin, f"Question {number}?", **conversation))
+            kind = QuestionFollowedUp if number else QuestionAsked
+            asked = await workers.take(kind)
+            await workers.answer(asked, f"Answer {number}.")
+            conversation = {"conversation_id": (await asking)[0][1]["conversation_id"]}
+    assert isinstance(asked, QuestionFollowedUp)
+    assert [turn.question for turn in asked.history] == [f"Question {number}?" for number in range(1, 7)]
+    assert asked.history[-1].answer == "Answer 6."
+
+
+async def test_turns_above_the_askers_present_clearance_are_neither_shown_nor_sent_along(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    person = await gateway.person("mover@razorpay.com", "read")
+    async with person:
+        first = asyncio.create_task(all_events(person, "What is public?"))
+        await workers.answer(await workers.take(QuestionAsked), "Public things.", level=Level.EXTERNAL)
+        ids = {"conversation_id": (await first)[0][1]["conversation_id"]}
+        second = asyncio.create_task(all_events(person, "What is secret?", **ids))
+        secret = await workers.take(QuestionFollowedUp)
+        await workers.answer(secret, "Secret things.", level=Level.INTERNAL)
+        await second
+        await _unverify(gateway, "mover@razorpay.com")
+        path = f"{CHAT}/conversations/{ids['conversation_id']}"
+        shown = await person.get(path)
+        assert [turn["question"] for turn in shown.json()["turns"]] == ["What is public?"]
+        assert shown.json()["withheld"] == 1
+        assert "ecret" not in shown.text
+        assert (await person.get(f"{CHAT}/requests/{secret.request_id}/events")).status_code == 404
+        third = asyncio.create_task(all_events(person, "And now?", **ids))
+        asked = await workers.take(QuestionFollowedUp, Level.EXTERNAL)
+        assert [turn.question for turn in asked.history] == ["What is public?"]
+        await workers.answer(asked)
+        await third
+
+
+async def _unverify(gateway: RunningGateway, email: str) -> None:
+    async with gateway.adapters.database.write() as connection:
+        await connection.execute(update(people).where(people.c.email == email).values(email_verified=False))
+
+
+_REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"question": ""}, "question"),
+    ({"question": "   "}, "question"),
+    ({"question": "x" * 4001}, "question"),
+    ({"question": "a\0b"}, "question"),
+    ({"question": 7}, "question"),
+    ({}, "question"),
+    ({"question": "Why?", "access_level": "INTERNAL"}, "access_level"),
+    ({"question": "Why?", "tenant": "acme"}, "tenant"),
+    ({"question": "Why?", "filter": {"access_level": "INTERNAL"}}, "filter"),
+    ({"question": "Why?", "collection": "x"}, "collection"),
+    ({"question": "Why?", "conversation_id": "a/b"}, "conversation_id"),
+]
+
+
+async def test_a_question_names_no_filter_level_or_tenant(gateway: RunningGateway) -> None:
+    """cases 2 and 5: refused before anything is kept or published."""
+    async with await gateway.admin() as admin:
+        for body, field in _REFUSED:
+            answer = await admin.post(CHAT, json=body)
+            assert answer.status_code == 422, body
+            assert answer.json()["errors"][0]["field"] == field
+    async with gateway.adapters.database.read() as connection:
+        assert (await connection.execute(select(turns))).first() is None
+
+
+async def test_asking_needs_the_right_to_read(gateway: RunningGateway) -> None:
+    person = await gateway.person("writer@razorpay.com", "upload")
+    async with person:
+        answer = await person.post(CHAT, json={"question": "Why?"})
+    assert answer.status_code == 403
+    assert answer.json()["type"] == "urn:sluice:problem:access-denied"

@@ -1,0 +1,63 @@
+"""What must not start, and where things lie."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from gateway.settings import GatewaySettings
+from gateway.tokens import read_operator_token
+from sluice.access import Level
+from sluice.errors import ConfigurationError
+
+
+def _settings(**values: Any) -> GatewaySettings:
+    return GatewaySettings(**values)
+
+
+@pytest.mark.parametrize("password", ["short", "elevenchars", "x" * 129, "aaaaaaaaaaaa", "admin@razorpay.com"])
+def test_a_short_or_guessable_admin_password_is_refused_without_being_repeated(password: str) -> None:
+    """case 21: no start."""
+    with pytest.raises(ValidationError) as refused:
+        _settings(admin_password=SecretStr(password))
+    assert "SLUICE_ADMIN_PASSWORD" in str(refused.value)
+    assert f"'{password}'" not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", ["", "short", "a" * 64])
+def test_an_operators_token_that_could_be_guessed_is_refused(tmp_path: Path, token: str) -> None:
+    """case 21: no start."""
+    file = tmp_path / "operator.token"
+    file.write_text(token)
+    with pytest.raises(ConfigurationError) as refused:
+        read_operator_token(file)
+    assert str(file) in refused.value.detail
+
+
+def test_a_missing_operators_token_says_what_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="sluice up"):
+        read_operator_token(tmp_path / "operator.token")
+
+
+def test_the_first_admin_is_one_person_in_whatever_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_ADMIN_EMAIL", "Admin@RazorPay.com")
+    assert _settings().admin_email == "admin@razorpay.com"
+
+
+def test_port_and_database_are_settings_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert _settings(state_dir=tmp_path).sql_url == f"sqlite+aiosqlite:///{tmp_path}/data/sluice.db"
+    monkeypatch.setenv("SLUICE_GATEWAY_PORT", "8123")
+    monkeypatch.setenv("SLUICE_DATABASE_URL", "postgresql+asyncpg://sluice:secret@db/sluice")
+    settings = _settings()
+    assert settings.port == 8123
+    assert settings.sql_url.startswith("postgresql+asyncpg://")
+    assert "secret" not in repr(settings)
+
+
+def test_the_gateway_has_the_keys_of_both_levels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SLUICE_EXTERNAL_KEY_FILE", str(tmp_path / "other.key"))
+    assert _settings(state_dir=tmp_path).both_key_files == {
+        Level.EXTERNAL: tmp_path / "other.key",
+        Level.INTERNAL: tmp_path / "keys" / "level-internal.key",
+    }
