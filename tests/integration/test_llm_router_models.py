@@ -227,6 +227,14 @@ async def test_cancelling_the_reader_closes_the_request_upstream(
     assert call.disconnected - cancelled < 0.1
 
 
+@pytest.mark.parametrize(("tokens", "sent"), [(0, {"thinking_budget": 0}), (None, None)])
+async def test_geminis_thinking_is_bounded_where_it_is_told(
+    providers: Providers, http: httpx2.AsyncClient, tokens: int | None, sent: object
+) -> None:
+    await read(Gemini(create_gemini_client("key", http, providers.base_url), "m", thinking_tokens=tokens))
+    assert providers.calls_of("m")[0].body["generationConfig"].get("thinkingConfig") == sent
+
+
 async def test_gemini_speaks_through_the_client_it_was_given(providers: Providers, http: httpx2.AsyncClient) -> None:
     """google-genai prefers aiohttp where it is installed, and then none of our limits and closings would hold."""
     seen: list[httpx2.URL] = []

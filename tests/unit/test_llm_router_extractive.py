@@ -167,6 +167,12 @@ def test_a_number_in_brackets_inside_a_passage_does_not_become_a_citation() -> N
     assert quotations(ask("Are refunds free?", passage("Refunds are free [2]."))) == ["Refunds are free (2). [1]"]
 
 
+def test_links_and_images_of_a_passage_are_quoted_as_their_text() -> None:
+    """case 36: a quotation calls nobody."""
+    text = "Refunds are ![free](https://example.com/p.png) for [all cards](https://example.com)."
+    assert quotations(ask("Are refunds free?", passage(text))) == ["Refunds are free for all cards. [1]"]
+
+
 def test_lines_that_a_pdf_broke_are_joined() -> None:
     text = "Refunds are paid out to the card that was\ncharged. They need five busi-\nness days."
     got = quotations(ask("Which card are refunds paid out to?", passage(text)))

@@ -12,6 +12,8 @@ UNKNOWN = (
 )
 _MOST_QUOTATIONS = 3
 _LONGEST_QUOTATION = 700
+_LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
+_NUMBER_IN_BRACKETS = re.compile(r"\[(\d[\d\s,;–-]*)\]")
 _WHY = re.compile(
     r"\bwhy\b|\bhow come\b|\b(?:what|which) (?:is|was|are|were)? ?the reasons?\b|^what for\b", re.IGNORECASE
 )
@@ -70,5 +72,6 @@ def _adds(candidate: Candidate, chosen: Sequence[Candidate], ranking: Ranking) -
 
 
 def _quotable(text: str) -> str:
-    """One line, in which a number in brackets cannot pass for a citation."""
-    return re.sub(r"\[(\d[\d\s,;–-]*)\]", r"(\1)", re.sub(r"\s+", " ", text).strip())
+    """One line without links and images, in which a number in brackets cannot pass for a citation."""
+    line = re.sub(r"\s+", " ", text).strip()
+    return _NUMBER_IN_BRACKETS.sub(r"(\1)", _LINK.sub(r"\1", line))

@@ -1,15 +1,19 @@
 """Follow-ups in, questions that stand alone out; grounded questions in, answers out."""
 
+import logging
 import time
 from datetime import UTC, datetime
 
 from llm_router.answer import Answer, Answered
 from llm_router.follow_up import FollowUp
 from llm_router.ports import Inquiry
+from llm_router.prompt import PROMPT_VERSION
 from sluice.access import Level, Right
 from sluice.broker import Broker, Delivery
 from sluice.errors import AccessDeniedError, SluiceError
 from sluice.messages import AnswerCompleted, Message, QuestionAsked, QuestionFollowedUp, QuestionGrounded
+
+logger = logging.getLogger(__name__)
 
 
 def register(broker: Broker, answer: Answer, follow_up: FollowUp, *, lane: Level, concurrency: int) -> None:
@@ -25,10 +29,12 @@ def register(broker: Broker, answer: Answer, follow_up: FollowUp, *, lane: Level
         _check_right(delivery)
         if await broker.replies.finished(delivery.lane, message.request_id):
             return
+        begun = time.monotonic()
         inquiry = _inquiry(message, delivery)
         writer = broker.replies.writer(delivery.lane, message.request_id, delivery.attempt)
         answered = await answer(inquiry, writer, deadline=_monotonic(message.deadline), delivery=delivery.attempt)
         await broker.publish(_completed(message, answered, delivery.lane))
+        _log(answered, time.monotonic() - begun)
 
     async def on_dead(message: Message, delivery: Delivery, error: SluiceError) -> None:
         await broker.replies.fail(delivery.lane, message.request_id, error)
@@ -72,3 +78,9 @@ def _level(message: QuestionGrounded, clearance: Level) -> Level:
     if message.history:
         return clearance
     return max((passage.access_level for passage in message.passages), default=Level.EXTERNAL)
+
+
+def _log(answered: Answered, seconds: float) -> None:
+    values = {"tier": answered.tier, "finish_reason": answered.finish_reason, "citations": len(answered.citations)}
+    values |= {"seconds": round(seconds, 3), "prompt": PROMPT_VERSION, **answered.usage.model_dump()}
+    logger.info("question.answered", extra=values)

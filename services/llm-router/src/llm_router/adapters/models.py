@@ -22,13 +22,17 @@ def create_models(settings: LlmRouterSettings, http: httpx2.AsyncClient) -> tupl
 
 
 def _gemini(settings: LlmRouterSettings, http: httpx2.AsyncClient) -> list[Model]:
-    """Pro and Flash; Flash does not think first, for it is there to be quick."""
+    """Pro, which thinks as it likes, and Flash, which is there to be quick: 2.5 Flash can be told not to think."""
     if settings.gemini_api_key is None:
         return []
     from llm_router.adapters.gemini import Gemini, create_gemini_client  # noqa: PLC0415
 
     client = create_gemini_client(settings.gemini_api_key.get_secret_value(), http, settings.gemini_base_url)
-    return [Gemini(client, settings.gemini_pro_model), Gemini(client, settings.gemini_flash_model, thinking_tokens=0)]
+    thinking = 0 if settings.gemini_flash_model.startswith("gemini-2.5-flash") else None
+    return [
+        Gemini(client, settings.gemini_pro_model),
+        Gemini(client, settings.gemini_flash_model, thinking_tokens=thinking),
+    ]
 
 
 def _azure(settings: LlmRouterSettings, http: httpx2.AsyncClient) -> list[Model]:
