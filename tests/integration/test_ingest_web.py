@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import ssl
+import tracemalloc
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -218,9 +219,15 @@ async def test_a_compressed_body_is_unpacked_up_to_the_cap() -> None:
     """case 29: the decompressed body."""
     async with site(lambda _: answer(gzip.compress(b"x" * 100_000), Content_Encoding="gzip")) as served:
         assert (await fetch(served)).data == b"x" * 100_000
-    async with site(lambda _: answer(gzip.compress(b"x" * 90_000_000), Content_Encoding="gzip")) as served:
-        with pytest.raises(UnreadableDocumentError, match="answers with more than"):
-            await fetch(served)
+    bomb = gzip.compress(b"x" * 90_000_000)
+    async with site(lambda _: answer(bomb, Content_Encoding="gzip")) as served:
+        tracemalloc.start()
+        try:
+            with pytest.raises(UnreadableDocumentError, match="answers with more than"):
+                await fetch(served)
+            assert tracemalloc.get_traced_memory()[1] < 10_000_000
+        finally:
+            tracemalloc.stop()
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip"])

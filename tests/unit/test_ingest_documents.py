@@ -72,11 +72,14 @@ class Lengths:
     def __init__(self) -> None:
         self.batches: list[int] = []
         self.fail_after: int | None = None
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def embed_documents(self, texts: Sequence[str]) -> list[Vector]:
         if self.fail_after is not None and sum(self.batches) >= self.fail_after:
             self.fail_after = None
             raise TransientError("the embedding model did not answer")
+        if self.meanwhile is not None:
+            await self.meanwhile()
         self.batches.append(len(texts))
         return [[float(len(text)), 1.0] for text in texts]
 
@@ -262,6 +265,18 @@ async def test_a_document_deleted_while_it_was_written_stays_deleted(office: Off
         await office.submit("text")
     assert office.index.rows == {}
     assert await office.kept(INTERNAL, "documents", "doc") == []
+
+
+async def test_a_document_deleted_while_it_was_embedded_never_reaches_the_index(office: Office) -> None:
+    async def fail() -> None:
+        raise AssertionError("a deleted document was indexed, if only for a moment")
+
+    async def delete() -> None:
+        await office.delete(reference(), STAFF)
+
+    office.embedder.meanwhile, office.index.before_upsert = delete, fail
+    with pytest.raises(ReplacedError):
+        await office.submit("text")
 
 
 async def test_deleting_again_and_deleting_what_never_was_are_no_errors(office: Office) -> None:
