@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from llm_router.ports import Inquiry
@@ -48,18 +48,25 @@ class Query:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A sentence of passage `n`; `before` is the one that it leans on, `found` how much of each term it has (0 to 1).
+    """A sentence of passage `n`, at its `place` there; `at_edge` tells the first and the last.
 
-    `share` is the part of the asker's own words, weighed by rarity, that it has.
+    `before` is the sentence that it leans on, `found` how much of each term it has (0 to 1), `share` the part of the
+    asker's own words, weighed by rarity, that it has.
     """
 
     n: int
     place: int
+    at_edge: bool
     sentence: Sentence
     before: Sentence | None
     found: Mapping[str, float]
     share: float
     score: float
+
+    @property
+    def text(self) -> str:
+        """For comparing with other sentences."""
+        return self.sentence.text.rstrip(".!").lower()
 
     @property
     def quotation(self) -> str:
@@ -73,6 +80,7 @@ class Ranking:
         self.query = query
         cuts = [cut(passage.text) for passage in passages]
         counts = Counter(term for sentences in cuts for s in sentences for term in set(terms(s.text)))
+        self._shapes = [answered for asked, answered in _SHAPES if asked.search(query.text)]
         total = sum(map(len, cuts)) + _BACKGROUND_SENTENCES
         self._rarity = {t: math.log(1 + (total - counts[t] + 0.5) / (counts[t] + 0.5)) for t in query.weights}
         candidates = [
@@ -106,12 +114,20 @@ class Ranking:
         score = (
             matched * self._shape(sentence) / _length_norm(sentence) / (1 + 0.05 * (n - 1)) * (0.6 if is_start else 1)
         )
-        return Candidate(n, place, sentence, before, found, self.share(found, self.query.own), score)
+        return Candidate(
+            n,
+            place,
+            place in (0, len(sentences) - 1),
+            sentence,
+            before,
+            found,
+            self.share(found, self.query.own),
+            score,
+        )
 
     def _shape(self, sentence: Sentence) -> float:
         """More for a sentence with a duration, an amount or a number, where the question asks for one."""
-        asked = [answered for asked, answered in _SHAPES if asked.search(self.query.text)]
-        return 1.2 if any(answered.search(sentence.quotation) for answered in asked) else 1.0
+        return 1.2 if any(answered.search(sentence.quotation) for answered in self._shapes) else 1.0
 
 
 def _length_norm(sentence: Sentence) -> float:
@@ -119,14 +135,12 @@ def _length_norm(sentence: Sentence) -> float:
 
 
 def _without_copies(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Chunks overlap: a sentence that stands whole elsewhere is kept once, its fragments not at all."""
-    texts = [candidate.sentence.text.rstrip(".!").lower() for candidate in candidates]
-    kept: list[Candidate] = []
-    for index, (candidate, text) in enumerate(zip(candidates, texts, strict=True)):
-        longer = any(
-            text in other and (len(other) > len(text) or i < index) and candidates[i].n != candidate.n
-            for i, other in enumerate(texts)
-        )
-        if not longer:
-            kept.append(candidate)
-    return kept
+    """Chunks overlap: what stands in two of them is kept once, and a sentence that a chunk's edge cut not at all."""
+    first: dict[str, Candidate] = {}
+    for candidate in candidates:
+        first.setdefault(candidate.text, candidate)
+    return [candidate for candidate in first.values() if not (candidate.at_edge and _is_cut(candidate, first.values()))]
+
+
+def _is_cut(candidate: Candidate, others: Iterable[Candidate]) -> bool:
+    return any(candidate.text in other.text and candidate.n != other.n for other in others)

@@ -125,7 +125,7 @@ def _joined(prose: list[str], items: list[str]) -> list[Sentence]:
 def _split(text: str) -> list[str]:
     pieces: list[str] = []
     for piece in _END_OF_SENTENCE.split(re.sub(r"\s+", " ", text).strip()):
-        if pieces and _ABBREVIATION.search(pieces[-1]):
+        if pieces and _ABBREVIATION.search(pieces[-1][-10:]):
             pieces[-1] += f" {piece}"
         elif piece:
             pieces.append(piece)
