@@ -5,7 +5,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.providers import RemoteScript, fails
 from tests.support.api import Person
 from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 PASSWORD = "a long enough password"
 PORTS = (
@@ -42,6 +43,7 @@ class System:
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     tenants: Iterator[int] = field(default_factory=lambda: iter(range(1000)))
+    _seen: int = 0
 
     @property
     def url(self) -> str:
@@ -72,14 +74,14 @@ class System:
 
     def wait_until_ready(self, seconds: float = 120) -> None:
         """Ready is when `sluice up` says where to click."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+
+        def up() -> bool:
             assert self.process is not None
             assert self.process.poll() is None, f"sluice up ended: {self.terminal()[-3000:]}"
-            if f"127.0.0.1:{self.environment['SLUICE_PAGE_PORT']}" in self.terminal():
-                return
-            time.sleep(0.1)
-        raise AssertionError(f"not up in {seconds} s: {self.terminal()[-3000:]}")
+            return f"page   {self.page}" in self.terminal()[self._seen :]
+
+        wait_for(up, f"sluice up: {self.terminal()[-3000:]}", seconds=seconds)
+        self._seen = len(self.terminal())
 
     def terminal(self) -> str:
         return (self.folder / "terminal.log").read_text(errors="replace")
@@ -99,9 +101,7 @@ class System:
     def person(self, tenant: str, email: str, rights: list[str]) -> Person:
         """A person of the tenant, signed in with a password of their own."""
         made = self._operate(f"/api/v1/tenants/{tenant}/people", {"email": email, "rights": rights})
-        return Person.sign_in(
-            self.url, email, made["one_time_password"], new_password=PASSWORD, tenant=tenant
-        )
+        return Person.sign_in(self.url, email, made["one_time_password"], new_password=PASSWORD, tenant=tenant)
 
     def _operate(self, path: str, body: dict[str, object]) -> dict[str, str]:
         token = (self.state / "keys" / "operator.token").read_text().strip()
@@ -119,8 +119,51 @@ class People:
     external: Person
 
 
+MODELS = ("gemini-2.5-pro", "gemini-2.5-flash", "gpt-4o")
+
+
+class Vendors:
+    """The three models' script, in a process of its own."""
+
+    def __init__(self, script: RemoteScript) -> None:
+        self.script = script
+
+    def fail(self, *models: str) -> None:
+        for model in models:
+            self.script.behave(model, fails(429))
+
+    def fail_all(self) -> None:
+        """Only the extractive answer is left."""
+        self.fail(*MODELS)
+
+
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict[str, str]) -> Iterator[System]:
+def vendor_process() -> Iterator[RemoteScript]:
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "tests.providers", "--port", str(port)], start_new_session=True)
+    with RemoteScript(f"http://127.0.0.1:{port}") as script:
+        wait_for(lambda: _answers(script), "the provider")
+        yield script
+    process.terminate()
+    process.wait(10)
+
+
+def _answers(script: RemoteScript) -> bool:
+    try:
+        script.calls()
+    except httpx2.HTTPError:
+        return False
+    return True
+
+
+@pytest.fixture
+def vendors(vendor_process: RemoteScript) -> Vendors:
+    vendor_process.reset()
+    return Vendors(vendor_process)
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory, vendor_process: RemoteScript) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("system")
     environment = {
         "PATH": os.environ["PATH"],
@@ -129,7 +172,10 @@ def system(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict[
         "SLUICE_ADMIN_EMAIL": "root@razorpay.com",
         "SLUICE_ADMIN_PASSWORD": PASSWORD,
         **{name: str(free_port()) for name in PORTS},
-        **provider_environment,
+        "GEMINI_API_KEY": "test-gemini-key",
+        "SLUICE_GEMINI_BASE_URL": vendor_process.base_url,
+        "AZURE_OPENAI_API_KEY": "test-azure-key",
+        "AZURE_OPENAI_ENDPOINT": vendor_process.base_url,
     }
     system = System(environment, folder)
     system.start()
@@ -139,6 +185,11 @@ def system(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict[
 
 @pytest.fixture
 def people(system: System) -> People:
+    return people_of(system)
+
+
+def people_of(system: System) -> People:
+    """Of a tenant of their own."""
     tenant = system.tenant()
     return People(
         system.person(tenant, "asha@razorpay.com", RIGHTS), system.person(tenant, "carl@example.com", ["read"])

@@ -1,4 +1,4 @@
-"""What a newcomer does, against the running system: every service, both lanes, real stores, the providers on loopback."""
+"""What a newcomer does, against the running system: all services, both lanes, real stores, vendors on loopback."""
 
 import re
 import time
@@ -8,10 +8,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.e2e.conftest import RIGHTS, People, System
-from tests.providers import ProviderControl
+from tests.e2e.conftest import RIGHTS, People, System, Vendors, people_of
+from tests.providers import says
 from tests.support import documents
 from tests.support.api import Person
+from tests.support.waiting import wait_for
 
 REFUNDS = [
     "Refund handbook. This handbook explains how money goes back to a customer.",
@@ -19,8 +20,13 @@ REFUNDS = [
     " Refunds to credit cards take nine working days, because the card network settles them once a week.",
     "Settlements. Merchants are paid out every morning at six, except on bank holidays.",
 ]
-APPROVALS = ["Approvals", "An agent may approve a refund of up to 5,000 rupees alone. Above that the shift lead decides."]
-PUBLIC_APPROVALS = "# Approvals\n\nOur agents look at each refund request; the amount decides who approves the refund.\n"
+APPROVALS = [
+    "Approvals",
+    "An agent may approve a refund of up to 5,000 rupees alone. Above that the shift lead decides.",
+]
+PUBLIC_APPROVALS = (
+    "# Approvals\n\nOur agents look at each refund request; the amount decides who approves the refund.\n"
+)
 FEES = "method,fee,currency\nnetbanking,11.50,INR\nwallet,9.75,INR\ninternational card,43.20,INR\n"
 CONTACTS = "When payouts are down, call the payments desk at extension 4417 at once.\n"
 FAQ = (
@@ -30,22 +36,36 @@ FAQ = (
 )
 
 
+@pytest.fixture(scope="module")
+def stocked(system: System, tmp_path_factory: pytest.TempPathFactory) -> People:
+    """Staff and a customer with a document of each format, half of them INTERNAL; for tests that change nothing."""
+    return stock(people_of(system), tmp_path_factory.mktemp("documents"))
+
+
 @pytest.fixture
-def stocked(people: People, tmp_path: Path) -> People:
-    """A document of each format, half of them INTERNAL."""
+def changing(people: People, tmp_path: Path) -> People:
+    """The same for one test alone, which may change what it likes."""
+    return stock(people, tmp_path)
+
+
+def stock(people: People, folder: Path) -> People:
     external = [
-        documents.pdf(tmp_path / "refunds.pdf", REFUNDS),
-        documents.text(tmp_path / "approvals.md", PUBLIC_APPROVALS),
-        documents.text(tmp_path / "faq.html", FAQ),
+        documents.pdf(folder / "refunds.pdf", REFUNDS),
+        documents.text(folder / "approvals.md", PUBLIC_APPROVALS),
+        documents.text(folder / "faq.html", FAQ),
     ]
     internal = [
-        documents.word(tmp_path / "approvals.docx", APPROVALS),
-        documents.text(tmp_path / "fees.csv", FEES),
-        documents.text(tmp_path / "contacts.txt", CONTACTS, encoding="utf-16"),
+        documents.word(folder / "approvals.docx", APPROVALS),
+        documents.text(folder / "fees.csv", FEES),
+        documents.text(folder / "contacts.txt", CONTACTS, encoding="utf-16"),
     ]
     jobs = people.internal.upload(*external, level="EXTERNAL") + people.internal.upload(*internal)
     assert [job["state"] for job in jobs] == ["done"] * 6, jobs
     return people
+
+
+def fix_state(people: People, fix_id: str) -> str:
+    return people.internal.http.get(f"/api/v1/knowledge/fixes/{fix_id}").json()["state"]
 
 
 @pytest.mark.parametrize(
@@ -57,9 +77,9 @@ def stocked(people: People, tmp_path: Path) -> People:
     ],
 )
 def test_staff_read_what_a_customer_is_never_shown(
-    stocked: People, providers: ProviderControl, question: str, secret: str, file: str
+    stocked: People, vendors: Vendors, question: str, secret: str, file: str
 ) -> None:
-    providers.fail_all()
+    vendors.fail_all()
     internal, external = stocked.internal.ask(question), stocked.external.ask(question)
     assert secret in internal.text
     assert file in {source["title"] for source in internal.cited}
@@ -67,16 +87,16 @@ def test_staff_read_what_a_customer_is_never_shown(
     assert secret not in str(external.events)
 
 
-def test_a_pdfs_citation_names_the_right_page(stocked: People, providers: ProviderControl) -> None:
-    providers.fail_all()
+def test_a_pdfs_citation_names_the_right_page(stocked: People, vendors: Vendors) -> None:
+    vendors.fail_all()
     answer = stocked.external.ask("How long do refunds to credit cards take?")
     assert "nine working days" in answer.text
     assert ("refunds.pdf", 2) in {(source["title"], source["page"]) for source in answer.cited}
 
 
-def test_follow_ups_are_answered_in_context_without_any_model(stocked: People, providers: ProviderControl) -> None:
+def test_follow_ups_are_answered_in_context_without_any_model(stocked: People, vendors: Vendors) -> None:
     """Without the turns before, "and for credit cards?" and "why?" have no answer, or another one."""
-    providers.fail_all()
+    vendors.fail_all()
     first = stocked.external.ask("How long do refunds to debit cards take?")
     assert "five working days" in first.text
     second = stocked.external.ask("and to credit cards?", first.conversation_id)
@@ -95,67 +115,63 @@ def test_follow_ups_are_answered_in_context_without_any_model(stocked: People, p
     assert [turn["answer"] for turn in kept["turns"]] == [first.text, second.text, third.text]
 
 
-def test_a_question_that_no_document_answers_gets_no_invented_one(stocked: People, providers: ProviderControl) -> None:
-    providers.fail_all()
+def test_a_question_that_no_document_answers_gets_no_invented_one(stocked: People, vendors: Vendors) -> None:
+    vendors.fail_all()
     answer = stocked.external.ask("Which wine goes with grilled octopus?")
     assert "don't know" in answer.text.replace("’", "'")
     assert answer.done["citations"] == []
 
 
-def test_a_fix_changes_the_next_answer(stocked: People, providers: ProviderControl) -> None:
-    providers.fail_all()
+def test_a_fix_changes_the_next_answer(changing: People, vendors: Vendors) -> None:
+    vendors.fail_all()
     fix = {"question": "How long do refunds to debit cards take?", "answer": "Since May it is three working days."}
-    made = stocked.internal.http.post("/api/v1/knowledge/fixes", json={**fix, "access_level": "EXTERNAL"})
+    made = changing.internal.http.post("/api/v1/knowledge/fixes", json={**fix, "access_level": "EXTERNAL"})
     assert made.status_code == 202, made.text
     started = time.monotonic()
-    while stocked.internal.http.get(f"/api/v1/knowledge/fixes/{made.json()['id']}").json()["state"] != "active":
-        assert time.monotonic() < started + 20, "the fix did not become active"
+    wait_for(lambda: fix_state(changing, made.json()["id"]) == "active", "an active fix")
     print(f"a fix took effect in {time.monotonic() - started:.2f} s")
-    answer = stocked.external.ask("How long does a refund to a debit card take?")
+    answer = changing.external.ask("How long does a refund to a debit card take?")
     assert "three working days" in answer.text
     assert answer.cited[0]["fix"] is True
 
 
-def test_an_internal_fix_is_unknown_to_customers(stocked: People, providers: ProviderControl) -> None:
-    providers.fail_all()
+def test_an_internal_fix_is_unknown_to_customers(changing: People, vendors: Vendors) -> None:
+    vendors.fail_all()
     fix = {"question": "When is the office party?", "answer": "On Friday at the pier."}
-    made = stocked.internal.http.post("/api/v1/knowledge/fixes", json=fix).json()
-    while stocked.internal.http.get(f"/api/v1/knowledge/fixes/{made['id']}").json()["state"] != "active":
-        pass
-    assert "pier" in stocked.internal.ask("When is the office party?").text
-    assert "pier" not in str(stocked.external.ask("When is the office party?").events)
+    made = changing.internal.http.post("/api/v1/knowledge/fixes", json=fix).json()
+    wait_for(lambda: fix_state(changing, made["id"]) == "active", "an active fix")
+    assert "pier" in changing.internal.ask("When is the office party?").text
+    assert "pier" not in str(changing.external.ask("When is the office party?").events)
 
 
-def test_each_tier_takes_over_from_the_one_before(stocked: People, providers: ProviderControl) -> None:
+def test_each_tier_takes_over_from_the_one_before(stocked: People, vendors: Vendors) -> None:
     question = "How long do refunds to debit cards take?"
     answered = []
     for failing in ([], ["gemini-2.5-pro"], ["gemini-2.5-pro", "gemini-2.5-flash"]):
-        providers.reset()
-        for model in failing:
-            providers.fail(model, 429)
+        vendors.script.reset()
+        vendors.fail(*failing)
         answer = stocked.external.ask(question)
         assert answer.text
         answered.append(answer.done["tier"])
-    providers.fail_all()
+    vendors.fail_all()
     answered.append(stocked.external.ask(question).done["tier"])
-    assert answered == ["gemini-2.5-pro", "gemini-2.5-flash", "gpt-4o", "extractive"]
+    assert answered == ["gemini-2.5-pro", "gemini-2.5-flash", "azure/gpt-4o", "extractive"]
 
 
-def test_a_client_that_goes_away_cancels_the_call_upstream(stocked: People, providers: ProviderControl) -> None:
-    providers.reset()
-    providers.trickle("gemini-2.5-pro")
+def test_a_client_that_goes_away_cancels_the_call_upstream(stocked: People, vendors: Vendors) -> None:
+    vendors.script.behave("gemini-2.5-pro", says(*["a word "] * 600, between=0.1))
     with stocked.external.asking("How long do refunds to debit cards take?") as events:
         request_id = next(data["request_id"] for name, data, _ in events if name == "accepted")
         next(event for event in events if event[0] == "token")
-        assert providers.open_streams() == 1
+        assert [call.disconnected for call in vendors.script.calls()] == [None]
         assert stocked.external.http.delete(f"/api/v1/chat/requests/{request_id}").status_code == 204
         last = list(events)[-1]
     assert (last[0], last[1]["finish_reason"]) == ("done", "cancelled")
-    providers.wait_until_closed()
+    wait_for(lambda: vendors.script.calls()[0].disconnected, "the end of the call upstream")
 
 
-def test_a_resumed_stream_has_no_gap_and_no_repeat(stocked: People, providers: ProviderControl) -> None:
-    providers.fail_all()
+def test_a_resumed_stream_has_no_gap_and_no_repeat(stocked: People, vendors: Vendors) -> None:
+    vendors.fail_all()
     whole = stocked.external.ask("How long do refunds to debit cards take?")
     at = len(whole.events) // 2
     response = stocked.external.http.get(
@@ -167,9 +183,9 @@ def test_a_resumed_stream_has_no_gap_and_no_repeat(stocked: People, providers: P
 
 
 def test_logs_are_searched_through_the_child_process_within_the_askers_tenant(
-    stocked: People, system: System, providers: ProviderControl
+    stocked: People, system: System, vendors: Vendors
 ) -> None:
-    providers.fail_all()
+    vendors.fail_all()
     request_id = stocked.internal.ask("How much may an agent refund alone?").request_id
     body: dict[str, Any] = {
         "query": f'request_id:"{request_id}"',
@@ -188,14 +204,15 @@ def test_logs_are_searched_through_the_child_process_within_the_askers_tenant(
         assert answer.status_code == 422 or answer.json()["total"] == 0
 
 
-def test_a_deleted_document_is_no_longer_quoted(stocked: People, providers: ProviderControl) -> None:
-    providers.fail_all()
-    listed = stocked.internal.http.get("/api/v1/knowledge/documents").json()["items"]
+def test_a_deleted_document_is_no_longer_quoted(changing: People, vendors: Vendors) -> None:
+    vendors.fail_all()
+    listed = changing.internal.http.get("/api/v1/knowledge/documents").json()["items"]
     document = next(item for item in listed if item["title"] == "contacts.txt")
-    response = stocked.internal.http.delete(f"/api/v1/knowledge/documents/{document['id']}")
+    response = changing.internal.http.delete(f"/api/v1/knowledge/documents/{document['id']}")
     assert response.status_code in (202, 204), response.text
-    _until(lambda: stocked.internal.http.get(f"/api/v1/knowledge/documents/{document['id']}").status_code == 404)
-    answer = stocked.internal.ask("Whom do I call when payouts are down?")
+    address = f"/api/v1/knowledge/documents/{document['id']}"
+    wait_for(lambda: changing.internal.http.get(address).status_code == 404, "the document's end")
+    answer = changing.internal.ask("Whom do I call when payouts are down?")
     assert "4417" not in str(answer.events)
 
 
@@ -237,19 +254,13 @@ def test_rubbish_gets_a_problem_that_names_the_field_and_repeats_nothing(system:
     assert httpx2.get(f"{system.url}/api/v1/me", trust_env=False).status_code == 401
 
 
-def test_no_log_line_holds_what_people_wrote(stocked: People, system: System, providers: ProviderControl) -> None:
-    providers.fail_all()
+def test_no_log_line_holds_what_people_wrote(stocked: People, system: System, vendors: Vendors) -> None:
+    vendors.fail_all()
     stocked.internal.ask("Does the zanzibar clause apply to an agent?")
     logs = "".join(file.read_text(errors="replace") for file in (system.state / "logs").glob("*.jsonl"))
     assert "document.indexed" in logs
-    for secret in ("zanzibar", "4417", "shift lead", "a long enough password", "test-gemini-key"):
+    for secret in ("zanzibar", "payments desk", "shift lead", "a long enough password", "test-gemini-key"):
         assert secret not in logs
-
-
-def _until(condition: Any, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
 
 
 def test_the_first_admin_signs_in_with_the_password_from_the_settings(system: System) -> None:

@@ -1,7 +1,6 @@
 """The HTTP API as a person's client uses it."""
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx2
+
+from tests.support.waiting import wait_for
 
 
 @dataclass
@@ -96,13 +97,12 @@ class Person:
 
     def wait(self, job_id: str, *, seconds: float = 60) -> Any:
         """The job when it has ended."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+
+        def ended() -> Any:
             job = self.http.get(f"/api/v1/knowledge/jobs/{job_id}").json()
-            if job["state"] in ("done", "failed", "deleted"):
-                return job
-            time.sleep(0.05)
-        raise AssertionError(f"the job did not end in {seconds} s: {job}")
+            return job if job["state"] in ("done", "failed", "deleted") else None
+
+        return wait_for(ended, f"the end of job {job_id}", seconds=seconds)
 
 
 def events_of(lines: Iterator[str]) -> Iterator[tuple[str, Any, str]]:

@@ -26,3 +26,12 @@ async def until(
             last = error
         await asyncio.sleep(0.02)
     raise AssertionError(f"{what} did not come true within {seconds} s; last error: {last!r}")
+
+
+def wait_for(condition: Callable[[], Any], what: str, *, seconds: float = 20) -> Any:
+    """The first truthy value of the condition, for tests without an event loop."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"{what}: not within {seconds} s"
+        time.sleep(0.02)
+    return value

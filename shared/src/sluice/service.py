@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from math import ceil
 from typing import Any
 
 import uvicorn
@@ -31,11 +32,13 @@ def create_worker_app(broker: Broker, *, checks: Sequence[Check] = (), closers: 
         await _check_configuration(checks)
         await broker.start()
         logger.info("service.started")
-        yield
-        await broker.stop()
-        for close in closers:
-            await close()
-        logger.info("service.stopped")
+        try:
+            yield
+        finally:
+            await broker.stop()
+            for close in closers:
+                await close()
+            logger.info("service.stopped")
 
     return Starlette(routes=health_routes([broker.check, *checks]), lifespan=lifespan)
 
@@ -46,7 +49,7 @@ async def _check_configuration(checks: Sequence[Check]) -> None:
         try:
             await check()
         except TransientError as error:
-            logger.warning("service.waits", exc_info=error)
+            logger.info("service.waits", extra={"reason": error.detail})
         except ConfigurationError as error:
             logger.critical("service.misconfigured", exc_info=error)
             raise
@@ -84,4 +87,11 @@ def run(create: Callable[[], tuple[Any, CommonSettings]]) -> None:
     except ConfigurationError as error:
         print(error.detail, file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    uvicorn.run(app, host=settings.host, port=settings.port, log_config=None, access_log=False)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=ceil(settings.shutdown_grace_seconds),
+    )
