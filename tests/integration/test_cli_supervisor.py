@@ -17,15 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 SYSTEM = Path(__file__).parents[1] / "support" / "cli_system.py"
-
-
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
 
 
 def runs(pid: int) -> bool:
@@ -65,7 +59,7 @@ class System:
         return [int(note.split()[2]) for note in self.notes if note.startswith(f"started {name} ")]
 
     def hear(self, words: str) -> None:
-        eventually(lambda: words in self.said, f"{words!r} in:\n{self.said}")
+        wait_for(lambda: words in self.said, f"{words!r} in:\n{self.said}")
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -172,7 +166,7 @@ def test_a_second_ctrl_c_kills(start: Start) -> None:
     system.hear("welcome")
     began = time.monotonic()
     system.send(signal.SIGINT)
-    eventually(lambda: any(note.startswith("stopped") for note in system.notes), "asked to stop")
+    wait_for(lambda: any(note.startswith("stopped") for note in system.notes), "asked to stop")
     system.send(signal.SIGINT)
     assert system.end() == 0
     assert time.monotonic() - began < 1.5, "the grace of 2 s was waited for"
@@ -254,10 +248,34 @@ def test_a_program_that_never_gets_ready_is_named(start: Start) -> None:
 
 def test_stopping_in_the_middle_of_the_start_leaves_nothing(start: Start) -> None:
     system = start(entry("store", "STORES"), entry("worker", "WORKERS", "never-ready"))
-    eventually(lambda: bool(system.pids("worker")), "the worker is starting")
+    wait_for(lambda: bool(system.pids("worker")), "the worker is starting")
     system.send(signal.SIGTERM)
     assert system.end() == 0
     assert not any(runs(pid) for pid in [*system.pids("worker"), *system.pids("store")])
+
+
+def down(state: Path) -> str:
+    environment = {**os.environ, "SLUICE_STATE_DIR": str(state)}
+    command = [Path(sys.executable).with_name("sluice"), "down"]
+    return subprocess.run(command, check=True, env=environment, cwd=state, capture_output=True, text=True).stdout
+
+
+def test_down_drains_and_stops_the_running_system(start: Start) -> None:
+    system = start(entry("worker"), entry("store", "STORES"))
+    system.hear("welcome")
+    assert "stopped" in down(system.state)
+    assert system.end() == 0
+    assert not any(runs(pid) for pid in [*system.pids("worker"), *system.pids("store")])
+    assert "Sluice does not run here" in down(system.state)
+
+
+def test_down_ends_what_a_killed_supervisor_left_behind(start: Start) -> None:
+    system = start(entry("worker"))
+    system.hear("welcome")
+    system.process.kill()
+    system.end()
+    assert "left behind" in down(system.state)
+    assert not runs(system.pids("worker")[0])
 
 
 def test_lines_are_shown_with_a_name_and_kept_as_json(start: Start) -> None:
@@ -265,7 +283,7 @@ def test_lines_are_shown_with_a_name_and_kept_as_json(start: Start) -> None:
     system.hear("service.started")
     system.hear("plain output")
     path = system.state / "logs" / "worker.jsonl"
-    eventually(lambda: len(path.read_text().splitlines()) == 2, "two lines in the file")
+    wait_for(lambda: len(path.read_text().splitlines()) == 2, "two lines in the file")
     structured, plain = map(json.loads, path.read_text().splitlines())
     assert structured["event"] == "service.started"
     assert {key: plain[key] for key in ("level", "service", "event", "message")} == {

@@ -28,7 +28,9 @@ class CliSettings(Environment):
         default=None, description="Where the commands find the gateway; by default on its port here."
     )
 
-    gateway_port: int = Field(default=8000, description="The HTTP API.")
+    admin_email: str = Field(default="admin@razorpay.com", description="The first admin, in the tenant `default`.")
+
+    gateway_port: int = Field(default=8000, description="Port of the HTTP API.")
     page_port: int = Field(default=7860, description="The page.")
     valkey_port: int = Field(default=8100, description="The embedded Valkey.")
     chroma_external_port: int = Field(default=8101, description="The embedded Chroma of EXTERNAL documents.")
@@ -42,7 +44,9 @@ class CliSettings(Environment):
     log_bridge_port: int = Field(default=8141, description="Health and metrics.")
 
     start_timeout_seconds: float = Field(default=90, gt=0, description="How long a process may take to be ready.")
-    shutdown_grace_seconds: float = Field(default=20, gt=0, description="How long started work may go on.")
+    shutdown_grace_seconds: float = Field(
+        default=20, gt=0, description="How long started work may go on after SIGTERM."
+    )
 
     @property
     def state(self) -> StateFolder:

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from typing import Protocol
 
 from rich.console import Console
-from rich.text import Text
 
 from sluice.cli.keys import create_keys
 from sluice.cli.lock import held
@@ -21,6 +20,7 @@ from sluice.cli.state import StateFolder
 from sluice.cli.supervised import StartError, Supervised
 from sluice.cli.supervisor import Supervisor
 from sluice.cli.terminal import Terminal
+from sluice.cli.welcome import welcome
 
 _HEALTH = ("/healthz", "/readyz", "/metrics")
 
@@ -36,10 +36,10 @@ def up() -> None:
     settings.state.create()
     create_keys(settings.state.keys)
     programs = table(settings, environment())
-    run(programs, settings.state, Console(), lambda terminal: _welcome(terminal, settings))
+    run(programs, settings.state, Console(), lambda terminal: welcome(terminal, settings))
 
 
-def run(programs: Sequence[Program], state: StateFolder, console: Console, welcome: Welcome) -> None:
+def run(programs: Sequence[Program], state: StateFolder, console: Console, on_up: Welcome) -> None:
     """Run the programs until SIGINT, SIGTERM or SIGHUP; a second SIGINT kills.
 
     Raises:
@@ -52,7 +52,7 @@ def run(programs: Sequence[Program], state: StateFolder, console: Console, welco
         end_orphans(pids, order, max(program.grace_seconds for program in programs), terminal.say)
         check_ports(programs)
         outlet = _Outlet(terminal, state, programs, stack)
-        asyncio.run(_supervise(programs, pids, terminal, outlet, welcome))
+        asyncio.run(_supervise(programs, pids, terminal, outlet, on_up))
 
 
 class _Outlet:
@@ -72,22 +72,22 @@ class _Outlet:
 
 
 async def _supervise(
-    programs: Sequence[Program], pids: PidFiles, terminal: Terminal, outlet: _Outlet, welcome: Welcome
+    programs: Sequence[Program], pids: PidFiles, terminal: Terminal, outlet: _Outlet, on_up: Welcome
 ) -> None:
     began = time.monotonic()
 
     def supervised(program: Program) -> Supervised:
         return Supervised(program, output=outlet, say=terminal.say, pids=pids)
 
-    def on_up() -> None:
+    def all_up() -> None:
         terminal.say(f"Sluice is up ({time.monotonic() - began:.1f} s)", "bold green")
-        welcome(terminal)
+        on_up(terminal)
 
     supervisor = Supervisor([[supervised(program) for program in wave] for wave in waves(programs)])
     stop = asyncio.Event()
     _catch_signals(stop, supervisor, terminal)
     try:
-        await supervisor.run(stop, on_up=on_up, on_stop=lambda: terminal.say("stopping; Ctrl-C again kills"))
+        await supervisor.run(stop, on_up=all_up, on_stop=lambda: terminal.say("stopping; Ctrl-C again kills"))
     except StartError as error:
         for line in error.tail:
             terminal.plain(f"  | {line.decode(errors='replace')}")
@@ -106,28 +106,3 @@ def _catch_signals(stop: asyncio.Event, supervisor: Supervisor, terminal: Termin
     loop.add_signal_handler(signal.SIGINT, interrupted)
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
-
-
-def _welcome(terminal: Terminal, settings: CliSettings) -> None:
-    host = settings.reachable_host
-    terminal.plain("")
-    terminal.plain(Text.assemble("  page   ", (f"http://{host}:{settings.page_port}", "bold underline")))
-    terminal.plain(Text.assemble("  API    ", (f"http://{host}:{settings.gateway_port}/docs", "bold underline")))
-    _first_password(terminal, settings.state)
-    terminal.plain(Text("  Ctrl-C stops everything; nothing is lost.\n", "dim"))
-
-
-def _first_password(terminal: Terminal, state: StateFolder) -> None:
-    """Show the first admin's one-time password to a person, once; where nobody looks, say where it lies."""
-    path = state.first_admin_password
-    if not path.exists():
-        return
-    if not terminal.seen_by_a_person:
-        terminal.plain(f"  The first admin's one-time password is in {path}")
-        return
-    terminal.plain(
-        Text.assemble(
-            "  The first admin's one-time password, shown this once: ", (path.read_text().strip(), "bold yellow")
-        )
-    )
-    path.unlink()

@@ -5,7 +5,8 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
@@ -65,12 +66,18 @@ def _heading(role: Role) -> str:
     return f"{role.name} ({role.clearance}, {role.email})"
 
 
-def _answer(reply: Reply) -> Text:
-    text = Text("\n".join(map(printable, reply.text.strip().splitlines())))
+def _answer(reply: Reply) -> Group:
+    """The answer as Markdown without links: what it quotes may come from a stranger."""
+    text = "\n".join(map(printable, reply.text.strip().splitlines()))
+    return Group(Markdown(text, hyperlinks=False), _sources(reply))
+
+
+def _sources(reply: Reply) -> Text:
+    lines = Text()
     for passage in reply.cited:
         page = f", page {passage['page']}" if passage.get("page") else ""
-        text.append(f"\n\n[{passage['n']}] {printable(passage['title'])}{page} ", "cyan")
-        text.append(passage["access_level"], "yellow" if passage["access_level"] == "INTERNAL" else "green")
+        lines.append(f"\n[{passage['n']}] {printable(passage['title'])}{page} ", "cyan")
+        lines.append(passage["access_level"], "yellow" if passage["access_level"] == "INTERNAL" else "green")
     if not reply.cited:
-        text.append("\n\nno source cited", "dim")
-    return text.append(f"\nanswered by {printable(reply.tier)}", "dim")
+        lines.append("\nno source cited", "dim")
+    return lines.append(f"\nanswered by {printable(reply.tier)}", "dim")

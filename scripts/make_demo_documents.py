@@ -1,4 +1,4 @@
-"""Makes the demo's PDF and DOCX again: `.venv/bin/python shared/scripts/make_demo_documents.py`."""
+"""Makes the demo's PDF and DOCX again: `.venv/bin/python scripts/make_demo_documents.py`."""
 
 # ruff: noqa: E501 -- prose
 
@@ -9,7 +9,7 @@ from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import getSampleStyleSheet
 from reportlab.platypus import PageBreak, Paragraph, SimpleDocTemplate, Spacer
 
-DOCUMENTS = Path(__file__).parents[1] / "src" / "sluice" / "cli" / "demo" / "documents"
+DOCUMENTS = Path(__file__).parents[1] / "shared" / "src" / "sluice" / "cli" / "demo" / "documents"
 
 HANDBOOK = [
     (
@@ -67,9 +67,8 @@ POLICY = [
         "Refund approval policy",
         [
             "For support staff. This policy is internal: merchants are told the public limit alone.",
-            "The refund limit an agent may approve depends on the agent's tier. A support agent of tier 1 may approve a "
-            "refund of up to ₹25,000. An agent of tier 2 may approve up to ₹1,00,000. Above that the shift lead and the risk "
-            "desk approve together, under the code Marigold.",
+            "The refund limit a support agent may approve is ₹25,000 at tier 1 and ₹1,00,000 at tier 2. Above that the "
+            "shift lead and the risk desk approve together, under the code Marigold.",
         ],
     ),
     (
