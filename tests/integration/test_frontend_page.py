@@ -98,6 +98,12 @@ def test_a_follow_up_goes_into_the_same_conversation(ruth: Visitor, stage: Stage
     assert "s2-1" in told
 
 
+def test_a_question_in_a_conversation_that_was_deleted_begins_a_new_one(ruth: Visitor, stage: Stage) -> None:
+    stage.gateway.events = [token("Seven days."), DONE]
+    assert "Seven days." in shown(ruth.call("ask", "How long?", "gone"))
+    assert "conversation_id" not in stage.gateway.asked[0]
+
+
 def test_a_conversation_is_there_again_after_a_reload(ruth: Visitor, stage: Stage) -> None:
     stage.gateway.events = [SOURCES, token("Seven days [1]."), DONE]
     ruth.call("ask", "How long?", "")

@@ -117,6 +117,8 @@ class FakeGateway:
     async def _events(self, number: int) -> AsyncIterator[str]:
         asked = self.asked[number - 1]
         conversation_id = asked.get("conversation_id") or f"conversation-{number}"
+        fresh = {"id": conversation_id, "title": asked["question"], "turns": []}
+        self.conversations.setdefault(conversation_id, fresh)
         yield _event("accepted", {"request_id": f"request-{number}", "conversation_id": conversation_id})
         try:
             for name, data in self.events:
@@ -136,7 +138,7 @@ class FakeGateway:
         if not done:
             return
         sources = [data["passages"] for name, data in told if name == "sources"]
-        kept = self.conversations.setdefault(conversation_id, {"id": conversation_id, "title": question, "turns": []})
+        kept = self.conversations[conversation_id]
         answer = "".join(data["text"] for name, data in told if name == "token")
         turn = {
             "question": question,

@@ -6,8 +6,8 @@ import pytest
 
 from sluice_frontend.answering import LiveAnswer, without_citations
 from sluice_frontend.models import ChatEvent
-from sluice_frontend.page.events import SKIP
-from sluice_frontend.page.frame import Frame, changes
+from sluice_frontend.page.events import skip
+from sluice_frontend.page.frame import Frame, outputs
 
 PASSAGE = {"n": 1, "title": "Refunds.pdf", "page": 3, "access_level": "EXTERNAL", "score": 0.9, "text": "Seven days."}
 
@@ -83,7 +83,9 @@ def test_a_correction_starts_without_the_numbers_of_the_sources() -> None:
     assert without_citations("Seven days [1]. In parts [2, 3].") == "Seven days. In parts."
 
 
-def test_only_what_changed_is_sent_to_the_browser() -> None:
-    before = Frame(past="", live="a", sources="s", status="Answering…")
-    after = before._replace(live="ab")
-    assert changes(after, before) == tuple("ab" if name == "live" else SKIP for name in Frame._fields)
+def test_a_redraw_leaves_the_next_question_alone_that_is_being_typed() -> None:
+    drawn = outputs(Frame(past="", live="a", sources="s", status="Answering…"))
+    told = dict(zip(Frame._fields, drawn, strict=True))
+    assert told["question"] == skip()
+    assert told["live"] == "a"
+    assert told["retry"]["visible"] is False

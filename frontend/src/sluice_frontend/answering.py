@@ -57,7 +57,7 @@ class LiveAnswer:
     @property
     def outcome(self) -> str:
         """What to say beneath the answer once it has ended."""
-        return "" if self.problem or self.tier is None else told_by(self.tier)
+        return "" if self.tier is None else told_by(self.tier)
 
     def _accepted(self, data: dict[str, Any]) -> None:
         self.request_id, self.conversation_id = data["request_id"], data["conversation_id"]

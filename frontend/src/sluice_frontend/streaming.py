@@ -22,22 +22,21 @@ class Follower:
         self._cancellations: set[asyncio.Task[None]] = set()
 
     async def follow(self, token: str, answer: LiveAnswer) -> AsyncGenerator[None]:
-        """Fold the events into `answer` and yield when there is something new to draw, the first news at once,
-        and now and then without news.
+        """Fold the events into `answer` and yield when there is something new to draw, and now and
+        then without news.
 
         Closing this early (Stop, a closed tab) cancels the request at the gateway.
         """
         news = asyncio.Event()
         async with self._reading(token, answer, news):
-            while True:
+            ended = False
+            while not ended:
+                await asyncio.sleep(_REDRAW_SECONDS)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), _IDLE_SECONDS)
                 news.clear()
                 ended = answer.ended
                 yield
-                if ended:
-                    return
-                await asyncio.sleep(_REDRAW_SECONDS)
 
     @asynccontextmanager
     async def _reading(self, token: str, answer: LiveAnswer, news: asyncio.Event) -> AsyncGenerator[None]:

@@ -10,8 +10,8 @@ from sluice_frontend.answering import LiveAnswer, without_citations
 from sluice_frontend.errors import GatewayError
 from sluice_frontend.models import Conversation
 from sluice_frontend.page.correction import CorrectionForm
-from sluice_frontend.page.events import FORWARD, HIDDEN, SHOWN, SKIP, detail_of, query_of, when
-from sluice_frontend.page.frame import Frame, changes
+from sluice_frontend.page.events import FORWARD, detail_of, query_of, skip, visible, when
+from sluice_frontend.page.frame import Frame, outputs
 from sluice_frontend.page.visitor import TokenOf, render_refusal
 from sluice_frontend.ports import Gateway
 from sluice_frontend.rendering.conversation import render_live, render_summaries, render_turns
@@ -76,9 +76,9 @@ class ChatTab:
     @property
     def resumed(self) -> list[Any]:
         """What `resume` and `ask` fill: the outputs in the order of Frame."""
-        outputs = [self._past, self._live, self._sources, self._status, self._question, self._conversation]
-        outputs += [self._examples, self._send, self._stop, self._retry]
-        return [*outputs, self._correction.question, self._correction.answer]
+        drawn = [self._past, self._live, self._sources, self._status, self._question, self._conversation]
+        drawn += [self._examples, self._send, self._stop, self._retry]
+        return [*drawn, self._correction.question, self._correction.answer]
 
     def _connect(self) -> None:
         typed = [self._send.click, self._question.submit, self._retry.click]
@@ -96,23 +96,32 @@ class ChatTab:
     async def ask(self, question: str, conversation_id: str, request: gr.Request) -> AsyncIterator[tuple[Any, ...]]:
         """Draw the answer as it comes in; leaving early stops it at the gateway."""
         if not question.strip():
-            yield (*(SKIP for _ in range(3)), "Write a question first.", *(SKIP for _ in range(8)))
+            yield tuple("Write a question first." if name == "status" else skip() for name in Frame._fields)
             return
-        answer = LiveAnswer(question.strip(), conversation_id=conversation_id or None)
+        answer = LiveAnswer(question.strip())
         try:
             token = self._token_of(request)
-            earlier = await self._gateway.conversation(token, conversation_id) if conversation_id else None
+            earlier = await self._earlier(token, conversation_id)
         except GatewayError as error:
             answer.fail(error.problem)
-            yield tuple(_draw(answer, None))
+            yield outputs(_draw(answer, None))
             return
-        before = _draw(answer, earlier)
-        yield changes(before, None)
+        answer.conversation_id = earlier.id if earlier else None
+        yield outputs(_draw(answer, earlier)._replace(question=""))
         async with aclosing(self._follower.follow(token, answer)) as news:
             async for _ in news:
-                frame = _draw(answer, earlier)
-                yield changes(frame, before)
-                before = frame
+                yield outputs(_draw(answer, earlier))
+
+    async def _earlier(self, token: str, conversation_id: str) -> Conversation | None:
+        """The conversation so far; None, which begins a new one, if there is none or it was deleted."""
+        if not conversation_id:
+            return None
+        try:
+            return await self._gateway.conversation(token, conversation_id)
+        except GatewayError as error:
+            if error.problem.status == 404:
+                return None
+            raise
 
     async def resume(self, request: gr.Request) -> tuple[Any, ...]:
         """The conversation that the address names, or an empty page."""
@@ -123,11 +132,11 @@ class ChatTab:
 
     async def _show(self, conversation_id: str, request: gr.Request) -> tuple[Any, ...]:
         if not conversation_id:
-            return tuple(_blank())
+            return outputs(_blank())
         try:
-            return tuple(_reopen(await self._gateway.conversation(self._token_of(request), conversation_id)))
+            return outputs(_reopen(await self._gateway.conversation(self._token_of(request), conversation_id)))
         except GatewayError as error:
-            return tuple(_blank()._replace(live=render_refusal(error.problem)))
+            return outputs(_blank()._replace(live=render_refusal(error.problem)))
 
     async def list_conversations(self, request: gr.Request) -> str:
         try:
@@ -137,11 +146,11 @@ class ChatTab:
 
 
 def _stop() -> tuple[Any, ...]:
-    return "Stopped.", SHOWN, HIDDEN
+    return "Stopped.", visible(True), visible(False)
 
 
 def _begin() -> tuple[Any, ...]:
-    return tuple(_blank())
+    return outputs(_blank())
 
 
 def _blank() -> Frame:
@@ -150,7 +159,8 @@ def _blank() -> Frame:
         live=render_live(None, turn=1),
         sources=render_sources([], "", [], hint=_NO_SOURCES_YET),
         status="",
-        examples=SHOWN,
+        question="",
+        examples=True,
     )
 
 
@@ -163,6 +173,7 @@ def _reopen(conversation: Conversation) -> Frame:
         live="",
         sources=render_sources([turn for turn in earlier if turn], last.question, last.sources, hint=_NOTHING_FOUND),
         status="",
+        question="",
         conversation_id=conversation.id,
         taught_question=last.question,
         taught_answer=without_citations(last.answer),
@@ -179,11 +190,11 @@ def _draw(answer: LiveAnswer, conversation: Conversation | None) -> Frame:
         live=render_refusal(problem) if problem and problem.status == 401 else render_live(answer, turn=number),
         sources=render_sources(earlier, answer.question, answer.passages, hint=_NOTHING_FOUND if done else ""),
         status=answer.status,
-        question=answer.question if problem else "",
+        question=answer.question if problem else None,
         conversation_id=answer.conversation_id or "",
-        send=SHOWN if answer.ended else HIDDEN,
-        stop=HIDDEN if answer.ended else SHOWN,
-        retry=SHOWN if problem else HIDDEN,
+        send=answer.ended,
+        stop=not answer.ended,
+        retry=problem is not None,
         taught_question=answer.question if done else "",
         taught_answer=without_citations(answer.text) if done else "",
     )

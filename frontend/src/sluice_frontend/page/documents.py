@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sluice_frontend.errors import GatewayError
 from sluice_frontend.models import AcceptedJob, Job
-from sluice_frontend.page.events import FORWARD, SKIP, detail_of
+from sluice_frontend.page.events import FORWARD, detail_of, skip
 from sluice_frontend.page.visitor import TokenOf, render_refusal
 from sluice_frontend.ports import Gateway
 from sluice_frontend.rendering.documents import UPLOAD_FORM, render_documents, render_jobs
@@ -38,10 +38,10 @@ class DocumentsTab:
         try:
             accepted = _ACCEPTED.validate_python(detail_of(event).get("jobs"))
             async for jobs in self._progress(self._token_of(request), accepted):
-                yield render_jobs(accepted, jobs), SKIP
-            yield SKIP, await self.list_documents(request)
+                yield render_jobs(accepted, jobs), skip()
+            yield skip(), await self.list_documents(request)
         except GatewayError as error:
-            yield render_refusal(error.problem), SKIP
+            yield render_refusal(error.problem), skip()
         except ValidationError:
             return
 

@@ -5,12 +5,17 @@ from typing import Any, cast
 
 import gradio as gr
 
-SKIP: dict[str, Any] = {"__type__": "update"}
-SHOWN: dict[str, Any] = {"visible": True, "__type__": "update"}
-HIDDEN: dict[str, Any] = {"visible": False, "__type__": "update"}
-
 FORWARD = "element.addEventListener('sluice', event => trigger('select', event.detail));"
 """The `js_on_load` of a gr.HTML whose buttons page.js turns into events: they arrive in Python as its `select`."""
+
+
+def skip() -> dict[str, Any]:
+    """Leave an output as it is. Made anew each time, as below: Gradio changes what it is given."""
+    return {"__type__": "update"}
+
+
+def visible(shown: bool, **more: Any) -> dict[str, Any]:
+    return {"visible": shown, "__type__": "update", **more}
 
 
 def when(

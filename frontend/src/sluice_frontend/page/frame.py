@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sluice_frontend.page.events import HIDDEN, SHOWN, SKIP
+from sluice_frontend.page.events import skip, visible
 
 
 class Frame(NamedTuple):
@@ -10,18 +10,27 @@ class Frame(NamedTuple):
     live: str
     sources: str
     status: str
-    question: str = ""
+    question: str | None = None
+    """None while the person may be typing the next one."""
     conversation_id: str = ""
-    examples: dict[str, Any] = HIDDEN
-    send: dict[str, Any] = SHOWN
-    stop: dict[str, Any] = HIDDEN
-    retry: dict[str, Any] = HIDDEN
+    examples: bool = False
+    send: bool = True
+    stop: bool = False
+    retry: bool = False
     taught_question: str = ""
     taught_answer: str = ""
 
 
-def changes(frame: Frame, before: Frame | None) -> tuple[Any, ...]:
-    """The frame as outputs, without what stands there already: every redraw is sent to the browser."""
-    if before is None:
-        return tuple(frame)
-    return tuple(SKIP if new == old else new for new, old in zip(frame, before, strict=True))
+def outputs(frame: Frame) -> tuple[Any, ...]:
+    """A text is a value, a bool whether the component is shown, None leaves it as it is.
+
+    What did not change is given again: Gradio sends only what differs, and of two redraws that reach a browser at once
+    it may take the later one alone.
+    """
+    return tuple(_output(part) for part in frame)
+
+
+def _output(part: str | bool | None) -> Any:
+    if part is None:
+        return skip()
+    return visible(part) if isinstance(part, bool) else part

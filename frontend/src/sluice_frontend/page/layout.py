@@ -8,7 +8,7 @@ from sluice_frontend.errors import GatewayError
 from sluice_frontend.models import Person
 from sluice_frontend.page.chat import ChatTab
 from sluice_frontend.page.documents import DocumentsTab
-from sluice_frontend.page.events import HIDDEN, SHOWN, SKIP
+from sluice_frontend.page.events import skip, visible
 from sluice_frontend.page.logs import LogsTab
 from sluice_frontend.page.visitor import TokenOf, render_refusal, token_reader
 from sluice_frontend.ports import Gateway
@@ -52,7 +52,7 @@ def _greeting(gateway: Gateway, token_of: TokenOf) -> Any:
         try:
             person = await gateway.person(token_of(request))
         except GatewayError as error:
-            return render_refusal(error.problem), SKIP, SKIP, SKIP
+            return render_refusal(error.problem), skip(), skip(), skip()
         return render_header(person), *_shown(person)
 
     return greet
@@ -60,4 +60,4 @@ def _greeting(gateway: Gateway, token_of: TokenOf) -> Any:
 
 def _shown(person: Person) -> tuple[Any, ...]:
     allowed = (person.may("upload"), person.may_search_logs, person.may("teach"))
-    return tuple(SHOWN if visible else HIDDEN for visible in allowed)
+    return tuple(visible(shown) for shown in allowed)

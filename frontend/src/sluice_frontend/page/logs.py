@@ -7,7 +7,7 @@ import gradio as gr
 
 from sluice_frontend.errors import GatewayError
 from sluice_frontend.models import LogPage
-from sluice_frontend.page.events import FORWARD, HIDDEN, SHOWN, detail_of, when
+from sluice_frontend.page.events import FORWARD, detail_of, visible, when
 from sluice_frontend.page.visitor import TokenOf, render_refusal
 from sluice_frontend.ports import Gateway, LogSearch
 from sluice_frontend.rendering.logs import render_histogram, render_hits, render_summary
@@ -72,11 +72,10 @@ def _histogram(page: LogPage, search: LogSearch) -> str:
 
 
 def _ask_times(range_name: str) -> tuple[Any, Any]:
-    shown = SHOWN if range_name == CUSTOM else HIDDEN
-    return shown, shown
+    return visible(range_name == CUSTOM), visible(range_name == CUSTOM)
 
 
 def _narrow(event: gr.EventData) -> tuple[Any, Any, Any]:
     """From one bar of the histogram to another. The times come from the browser: the search checks them."""
     bars = detail_of(event)
-    return CUSTOM, SHOWN | {"value": str(bars.get("from", ""))}, SHOWN | {"value": str(bars.get("to", ""))}
+    return CUSTOM, visible(True, value=str(bars.get("from", ""))), visible(True, value=str(bars.get("to", "")))

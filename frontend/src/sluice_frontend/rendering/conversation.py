@@ -21,8 +21,8 @@ def render_live(answer: LiveAnswer | None, *, turn: int) -> str:
     if answer is None:
         return _WELCOME if turn == 1 else ""
     if answer.problem:
-        body = alert(answer.problem.lines)
-    elif answer.text:
+        return _article(answer.question, alert(answer.problem.lines), footer="")
+    if answer.text:
         body = render_answer(answer.text, turn=turn, known=[passage.n for passage in answer.passages])
     else:
         body = '<p class="waiting" aria-hidden="true"><span></span><span></span><span></span></p>'
