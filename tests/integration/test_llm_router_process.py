@@ -51,7 +51,7 @@ def ready(port: int, path: str) -> bool:
 async def providers() -> AsyncIterator[RemoteScript]:
     port = free_port()
     with process("tests.providers", "--port", str(port)), RemoteScript(f"http://127.0.0.1:{port}") as script:
-        await until(lambda: ready(port, "/healthz"), what="the loopback provider")
+        await until(lambda: ready(port, "/healthz"), seconds=50, what="the loopback provider")
         yield script
 
 
@@ -109,7 +109,7 @@ async def test_a_router_that_dies_in_the_middle_is_taken_over_and_what_it_had_sh
     providers.behave(PRO, says("Half an answer", after=1, then="stall"), GOOD)
     message = question(office)
     with router(environment) as (first, port):
-        await until(lambda: ready(port, "/readyz"), seconds=30, what="the first router")
+        await until(lambda: ready(port, "/readyz"), seconds=50, what="the first router")
         await broker.publish(message)
         async for event in broker.replies.read(Level.EXTERNAL, message.request_id):
             if event.name == "token":
@@ -141,12 +141,12 @@ async def test_a_stop_signal_lets_a_started_answer_end(
     providers.behave(PRO, says(*(f"word{n} " for n in range(10)), between=0.1))
     message = question(office)
     with router(environment) as (child, port):
-        await until(lambda: ready(port, "/readyz"), seconds=30, what="the router")
+        await until(lambda: ready(port, "/readyz"), seconds=50, what="the router")
         await broker.publish(message)
-        await until(lambda: providers.calls_of(PRO))
+        await until(lambda: providers.calls_of(PRO), seconds=30, what="the request to the provider")
         child.send_signal(signal.SIGTERM)
-        answer = await until(lambda: completed.get(message.request_id), what="the answer")
-        assert await until(lambda: child.poll() is not None, what="the router's end")
+        answer = await until(lambda: completed.get(message.request_id), seconds=30, what="the answer")
+        assert await until(lambda: child.poll() is not None, seconds=30, what="the router's end")
     assert answer.text.split() == [f"word{n}" for n in range(10)]
     assert len(providers.calls_of(PRO)) == 1
 
