@@ -1,4 +1,4 @@
-.PHONY: up demo test check fix bench lock install
+.PHONY: up down demo test check fix bench lock install
 PYTHON ?= python3
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
@@ -6,6 +6,9 @@ export UV_NO_SYNC = 1
 
 up: install  ## start the whole system and print where to click
 	@$(BIN)/sluice up
+
+down: install  ## stop it from another terminal
+	@$(BIN)/sluice down
 
 demo: install  ## against the running system: two people, the same questions, two answers
 	@$(BIN)/sluice demo
@@ -30,9 +33,9 @@ install: .venv/installed
 MEMBERS := shared frontend $(wildcard services/*)
 .venv/installed: requirements.lock $(MEMBERS:=/pyproject.toml)
 	@$(PYTHON) -c 'import sys, venv; sys.exit(0 if sys.version_info >= (3, 11) else "Sluice needs Python 3.11 or later; set PYTHON=...")'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep -m1 -o '^uv==[^ ]*' requirements.lock)"
-	@echo "Installing the locked packages ..."
+	@echo "Installing the locked packages; the first time takes a minute or two ..."
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
 	@touch $@
