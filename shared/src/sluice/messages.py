@@ -19,10 +19,11 @@ class Part(BaseModel):
 
 
 class Turn(Part):
-    """An earlier question of the conversation, and its answer."""
+    """An earlier question of the conversation, its answer, and the highest level that the answer rests on."""
 
     question: str
     answer: str
+    level: Level = Level.INTERNAL
 
 
 class Passage(Part):

@@ -68,7 +68,9 @@ class Ask:
 
     async def _history(self, person: Person, conversation: Conversation) -> tuple[messages.Turn, ...]:
         turns = await self.conversations.history(conversation.id, person.clearance.readable, self.history_turns)
-        return tuple(messages.Turn(question=turn.question, answer=turn.answer or "") for turn in turns)
+        return tuple(
+            messages.Turn(question=turn.question, answer=turn.answer or "", level=turn.level) for turn in turns
+        )
 
     def _message(self, person: Person, turn: Turn, history: tuple[messages.Turn, ...]) -> Message:
         errand = Errand(

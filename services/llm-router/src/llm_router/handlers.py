@@ -33,7 +33,7 @@ def register(broker: Broker, answer: Answer, follow_up: FollowUp, *, lane: Level
         inquiry = _inquiry(message, delivery)
         writer = broker.replies.writer(delivery.lane, message.request_id, delivery.attempt)
         answered = await answer(inquiry, writer, deadline=_monotonic(message.deadline), delivery=delivery.attempt)
-        await broker.publish(_completed(message, answered, delivery.lane))
+        await broker.publish(_completed(message, answered))
         _log(answered, time.monotonic() - begun)
 
     async def on_dead(message: Message, delivery: Delivery, error: SluiceError) -> None:
@@ -59,25 +59,24 @@ def _monotonic(deadline: datetime) -> float:
     return time.monotonic() + (deadline - datetime.now(UTC)).total_seconds()
 
 
-def _completed(message: QuestionGrounded, answered: Answered, clearance: Level) -> AnswerCompleted:
+def _completed(message: QuestionGrounded, answered: Answered) -> AnswerCompleted:
     return message.follow(
         AnswerCompleted,
         question=message.question,
         text=answered.text,
         tier=answered.tier,
         finish_reason=answered.finish_reason,
-        level=_level(message, clearance),
+        level=_level(message),
         passages=message.passages,
         citations=answered.citations,
         usage=answered.usage,
     )
 
 
-def _level(message: QuestionGrounded, clearance: Level) -> Level:
-    """The highest level of the passages; earlier turns tell none, so they count as all that the asker may read."""
-    if message.history:
-        return clearance
-    return max((passage.access_level for passage in message.passages), default=Level.EXTERNAL)
+def _level(message: QuestionGrounded) -> Level:
+    """The highest level of what the answer rests on: the passages and the earlier turns."""
+    levels = [*(passage.access_level for passage in message.passages), *(turn.level for turn in message.history)]
+    return max(levels, default=Level.EXTERNAL)
 
 
 def _log(answered: Answered, seconds: float) -> None:
