@@ -1,50 +1,30 @@
 """Questions and answers: the events, the whole answer, resuming, cancelling."""
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-import httpx2
 from sqlalchemy import select, update
 
 from gateway.models import people, turns
 from sluice.access import Level
 from sluice.messages import QuestionAsked, QuestionFollowedUp
 from sluice.replies import Event
-from tests.support.gateway import RunningGateway, Workers, completed, gateway_settings, running_gateway
+from tests.support.gateway import (
+    CHAT,
+    RunningGateway,
+    Workers,
+    all_events,
+    completed,
+    events_of,
+    gateway_settings,
+    running_gateway,
+)
 from tests.support.identity import Office
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
 
-CHAT = "/api/v1/chat"
 JSON = {"Accept": "application/json"}
-
-
-async def events_of(answer: httpx2.Response) -> AsyncGenerator[tuple[str, Any, str]]:
-    """Server-sent events as (name, data, id); a comment is (":", text, "")."""
-    name, data, event_id = "", "", ""
-    async for line in answer.aiter_lines():
-        key, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if not line and name:
-            yield name, json.loads(data), event_id
-            name, data, event_id = "", "", ""
-        elif line.startswith(":"):
-            yield ":", value, ""
-        elif key in ("event", "data", "id"):
-            name, data, event_id = (
-                value if key == "event" else name,
-                value if key == "data" else data,
-                value if key == "id" else event_id,
-            )
-
-
-async def all_events(client: httpx2.AsyncClient, question: str, **body: Any) -> list[tuple[str, Any, str]]:
-    async with client.stream("POST", CHAT, json={"question": question, **body}) as answer:
-        assert answer.status_code == 200
-        return [event async for event in events_of(answer)]
 
 
 async def test_a_question_is_streamed_kept_and_then_done(any_gateway: RunningGateway, workers: Workers) -> None:
@@ -180,7 +160,7 @@ async def test_a_client_that_comes_back_within_the_grace_keeps_its_work_alive(
             asked = await workers.take(QuestionAsked)
         path = f"{CHAT}/requests/{asked.request_id}/events"
         async with admin.stream("GET", path) as resumed:
-            await asyncio.sleep(3 * gateway.settings.resume_grace_seconds)  # the time itself is what is tested
+            await asyncio.sleep(1.5 * gateway.settings.resume_grace_seconds)  # the time itself is what is tested
             assert not await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id)
             await workers.answer(asked)
             assert [name async for name, _, _ in events_of(resumed)][-1] == "done"
@@ -216,7 +196,7 @@ async def test_a_finished_answer_is_not_cancelled_by_its_client_leaving(
         asked = await workers.take(QuestionAsked)
         await workers.answer(asked)
         await asking
-    await asyncio.sleep(3 * gateway.settings.resume_grace_seconds)  # the time itself is what is tested
+    await asyncio.sleep(1.5 * gateway.settings.resume_grace_seconds)  # the time itself is what is tested
     assert not await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id)
 
 

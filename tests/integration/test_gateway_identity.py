@@ -85,9 +85,10 @@ async def test_an_unknown_address_answers_as_a_wrong_password_does_and_takes_as_
 
 
 async def test_too_many_failed_logins_of_an_address_are_throttled_even_with_the_right_password(
-    gateway: RunningGateway,
+    any_gateway: RunningGateway,
 ) -> None:
-    async with gateway.client() as client:
+    """On SQLite and on PostgreSQL."""
+    async with any_gateway.client() as client:
         wrong = {"email": "admin@razorpay.com", "password": "not the password"}
         answers = await asyncio.gather(*(client.post(LOGIN, json=wrong) for _ in range(12)))
         statuses = sorted(answer.status_code for answer in answers)

@@ -285,8 +285,9 @@ async def test_a_job_of_someone_who_was_suspended_meanwhile_is_not_published_but
         assert workers.idle()
 
 
-async def test_uploads_of_one_name_at_once_are_one_document(gateway: RunningGateway) -> None:
-    async with await gateway.admin() as admin:
+async def test_uploads_of_one_name_at_once_are_one_document(any_gateway: RunningGateway) -> None:
+    """On SQLite and on PostgreSQL."""
+    async with await any_gateway.admin() as admin:
         racing = [_upload(admin, ("a.txt", str(number).encode())) for number in range(8)]
         answers = await asyncio.gather(*racing)
         assert {answer.status_code for answer in answers} == {202}

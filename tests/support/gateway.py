@@ -1,6 +1,7 @@
 """A gateway served by a real uvicorn in the test's own loop, and the workers' side of its streams."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 
 M = TypeVar("M", bound=Message)
+CHAT = "/api/v1/chat"
 ADMIN_PASSWORD = "a first admin's password"
 OPERATOR_TOKEN = "operators-0123456789-abcdefghijklmnop"
 _LEVEL_KEYS = {level: bytes([number]) * 32 for number, level in enumerate(Level)}
@@ -136,7 +138,7 @@ def gateway_settings(folder: Path, redis_url: str, **changes: Any) -> GatewaySet
         "redis_url": SecretStr(redis_url),
         "port": free_port(),
         "admin_password": SecretStr(ADMIN_PASSWORD),
-        "resume_grace_seconds": 0.3,
+        "resume_grace_seconds": 1.0,
         "reconcile_seconds": 0.1,
         "reconcile_after_seconds": 0,
         "shutdown_grace_seconds": 2,
@@ -185,3 +187,28 @@ async def create_database(server_url: str, name: str) -> str:
         await connection.execute(text(f'CREATE DATABASE "{name}"'))
     await engine.dispose()
     return f"{server_url}{name}"
+
+
+async def events_of(answer: httpx2.Response) -> AsyncGenerator[tuple[str, Any, str]]:
+    """Server-sent events as (name, data, id); a comment is (":", text, "")."""
+    name, data, event_id = "", "", ""
+    async for line in answer.aiter_lines():
+        key, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line and name:
+            yield name, json.loads(data), event_id
+            name, data, event_id = "", "", ""
+        elif line.startswith(":"):
+            yield ":", value, ""
+        elif key in ("event", "data", "id"):
+            name, data, event_id = (
+                value if key == "event" else name,
+                value if key == "data" else data,
+                value if key == "id" else event_id,
+            )
+
+
+async def all_events(client: httpx2.AsyncClient, question: str, **body: Any) -> list[tuple[str, Any, str]]:
+    async with client.stream("POST", CHAT, json={"question": question, **body}) as answer:
+        assert answer.status_code == 200
+        return [event async for event in events_of(answer)]

@@ -37,6 +37,7 @@ from gateway.routes import (
     system,
     uploads,
 )
+from gateway.routes.streaming import stopping
 from gateway.search_logs import SearchLogs
 from gateway.services import Services
 from gateway.settings import GatewaySettings
@@ -114,7 +115,11 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
             history_turns=settings.history_turns,
         ),
         listen=Listen(
-            replies, conversations_, deadline=question_deadline, grace=timedelta(seconds=settings.resume_grace_seconds)
+            replies,
+            conversations_,
+            deadline=question_deadline,
+            grace=timedelta(seconds=settings.resume_grace_seconds),
+            stopping=stopping,
         ),
         catalog=catalog,
         submit=Submit(

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -21,15 +21,25 @@ _LATE = timedelta(seconds=5)
 
 
 class Listen:
-    """Reads reply logs for clients. Work that nobody listens to any more is cancelled after the grace."""
+    """Reads reply logs for clients. Work that nobody listens to any more is cancelled after the grace.
+
+    A gateway that is `stopping` sends its clients away itself: they come back to another one, so their work goes on.
+    """
 
     def __init__(
-        self, replies: Replies, conversations: Conversations, *, deadline: timedelta, grace: timedelta
+        self,
+        replies: Replies,
+        conversations: Conversations,
+        *,
+        deadline: timedelta,
+        grace: timedelta,
+        stopping: Callable[[], bool],
     ) -> None:
         self._replies = replies
         self._conversations = conversations
         self._deadline = deadline
         self._grace = grace
+        self._stopping = stopping
         self._listeners: Counter[str] = Counter()
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -58,12 +68,13 @@ class Listen:
                     if event.name in ("done", "error"):
                         return event
         except asyncio.CancelledError:
-            await asyncio.shield(self._replies.cancel(turn.lane, turn.id))
+            if not self._stopping():
+                await asyncio.shield(self._replies.cancel(turn.lane, turn.id))
             raise
         raise AssertionError("a reply log is read up to its terminal event")
 
     async def close(self) -> None:
-        """Leaves the work of clients that a stop of this gateway cut off to go on: they come back to another one."""
+        """Forgets whose clients are gone."""
         for task in self._leaving:
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
@@ -87,7 +98,7 @@ class Listen:
         if self._listeners[turn.id]:
             return
         del self._listeners[turn.id]
-        if not ended:
+        if not ended and not self._stopping():
             task = asyncio.create_task(self._cancel_unless_back(turn))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)

@@ -14,6 +14,7 @@ from gateway.records import (
     Job,
     Page,
     Person,
+    Rating,
     Tenant,
     Turn,
 )
@@ -91,6 +92,7 @@ class Conversations(Protocol):
 
     async def overdue(self, asked_before: datetime) -> list[Turn]: ...
     async def rate(self, turn_id: str, verdict: str, reason: str | None, comment: str | None, at: datetime) -> None: ...
+    async def ratings(self, conversation_id: str) -> dict[str, Rating]: ...
 
 
 class Catalog(Protocol):

@@ -98,6 +98,15 @@ class Answer:
     usage: dict[str, int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rating:
+    """What the owner of an answer thinks of it."""
+
+    verdict: str
+    reason: str | None
+    comment: str | None
+
+
 class DocumentState(StrEnum):
     PENDING = "pending"
     DONE = "done"

@@ -45,7 +45,6 @@ class Submit:
 
         Raises:
             AccessDeniedError: the level lies above the person's clearance.
-            ConflictError: the same document is being uploaded by someone else at this moment.
         """
         if level not in person.clearance.readable:
             raise AccessDeniedError(f"you cannot write {level} documents")

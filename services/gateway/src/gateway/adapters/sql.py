@@ -1,16 +1,27 @@
 """What the SQL adapters share: rows to records and back, and lists by cursor."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, RowMapping, Select, literal, tuple_
+from sqlalchemy.exc import IntegrityError
 
 from gateway.models import UtcDateTime
 from gateway.records import Page
 
 R = TypeVar("R")
+T = TypeVar("T")
 S = TypeVar("S", bound="Select[Any]")
+
+
+async def once_more(work: Callable[[], Awaitable[T]]) -> T:
+    """A row that someone else made at the same moment is there, and found, at the second try."""
+    try:
+        return await work()
+    except IntegrityError:
+        return await work()
 
 
 def values_of(record: Any, **changed: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from gateway.adapters.sql import newest_first, record_of, values_of
+from gateway.adapters.sql import newest_first, once_more, record_of, values_of
 from gateway.database import Database
 from gateway.errors import ConflictError
 from gateway.models import login_attempts, people, sessions, tenants
@@ -113,6 +113,9 @@ class SqlAccounts:
             await connection.execute(delete(sessions).where(sessions.c.token_sha256 == token_sha256))
 
     async def count_attempt(self, address_sha256: str, window_ends: datetime) -> tuple[int, datetime]:
+        return await once_more(lambda: self._count_attempt(address_sha256, window_ends))
+
+    async def _count_attempt(self, address_sha256: str, window_ends: datetime) -> tuple[int, datetime]:
         mine = login_attempts.c.address_sha256 == address_sha256
         async with self._database.write() as connection:
             await connection.execute(delete(login_attempts).where(login_attempts.c.window_ends < datetime.now(UTC)))

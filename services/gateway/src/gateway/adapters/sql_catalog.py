@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import RowMapping, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.adapters.sql import newest_first, record_of, values_of
+from gateway.adapters.sql import newest_first, once_more, record_of, values_of
 from gateway.database import Database
-from gateway.errors import ConflictError
 from gateway.models import documents, jobs, tenants
 from gateway.progress import goes_forward, state_after
 from gateway.records import Document, DocumentState, Job, Page
@@ -26,12 +24,11 @@ class SqlCatalog:
         self._database = database
 
     async def submit(self, document: Document, job: Job) -> tuple[Document, Job]:
-        """Raises ConflictError when another upload of the same document was faster by a hair."""
-        try:
+        async def submit() -> tuple[Document, Job]:
             async with self._database.write() as connection:
                 return await self._submit(connection, document, job)
-        except IntegrityError as error:
-            raise ConflictError("this document is being uploaded by someone else right now; try again") from error
+
+        return await once_more(submit)
 
     async def _submit(self, connection: AsyncConnection, document: Document, job: Job) -> tuple[Document, Job]:
         known = await self._same(connection, document)
@@ -80,15 +77,12 @@ class SqlCatalog:
         under_way = select(jobs.c.id).where(
             jobs.c.document_id == document.id, jobs.c.kind == "delete", jobs.c.state.not_in(_TERMINAL)
         )
+        changes = {"state": DocumentState.DELETING, "updated_at": job.created_at}
         async with self._database.write() as connection:
+            await connection.execute(update(documents).where(documents.c.id == document.id).values(changes))
             if (await connection.execute(under_way)).first():
                 return False
             await _close_jobs(connection, document.id, "the document was deleted")
-            await connection.execute(
-                update(documents)
-                .where(documents.c.id == document.id)
-                .values(state=DocumentState.DELETING, generation=job.generation, updated_at=job.created_at)
-            )
             await connection.execute(insert(jobs).values(values_of(job)))
         return True
 
@@ -111,33 +105,33 @@ class SqlCatalog:
         return [(_job(row), _document(row, "document__")) for row in rows]
 
     async def fail_job(self, job_id: str, error: str) -> None:
-        failed = {"state": JobState.FAILED, "error": error, "updated_at": datetime.now(UTC)}
         async with self._database.write() as connection:
-            row = (
+            found = await self._locked(connection, jobs.c.id == job_id)
+            if found is None or found[0].state.terminal:
+                return
+            job, document = found
+            failed = {"state": JobState.FAILED, "error": error, "updated_at": datetime.now(UTC)}
+            await connection.execute(update(jobs).where(jobs.c.id == job_id).values(failed))
+            if document.generation == job.generation and document.state is not DocumentState.DELETING:
                 await connection.execute(
-                    update(jobs)
-                    .where(jobs.c.id == job_id, jobs.c.state.not_in(_TERMINAL))
-                    .values(failed)
-                    .returning(jobs.c.document_id, jobs.c.generation)
-                )
-            ).first()
-            if row:
-                await connection.execute(
-                    update(documents)
-                    .where(documents.c.id == row.document_id, documents.c.generation == row.generation)
-                    .where(documents.c.state != DocumentState.DELETING)
-                    .values(state=DocumentState.FAILED)
+                    update(documents).where(documents.c.id == document.id).values(state=DocumentState.FAILED)
                 )
 
     async def progress(self, message: DocumentProgress, tenant: str) -> bool:
-        of_tenant = select(tenants.c.id).where(tenants.c.slug == tenant)
-        query = _JOB.where(jobs.c.id == message.request_id, documents.c.tenant_id.in_(of_tenant))
+        of_tenant = documents.c.tenant_id.in_(select(tenants.c.id).where(tenants.c.slug == tenant))
         async with self._database.write() as connection:
-            row = (await connection.execute(query.with_for_update(of=jobs))).mappings().first()
-            if row is None or not goes_forward(_job(row), message):
+            found = await self._locked(connection, and_(jobs.c.id == message.request_id, of_tenant))
+            if found is None or not goes_forward(found[0], message):
                 return False
-            await self._advance(connection, _document(row, "document__"), message)
+            await self._advance(connection, found[1], message)
         return True
+
+    async def _locked(self, connection: AsyncConnection, which: ColumnElement[bool]) -> tuple[Job, Document] | None:
+        """A job and its document once the document is ours: every writer locks that first, so none waits in a ring."""
+        document_id = select(jobs.c.document_id).join(documents).where(which).scalar_subquery()
+        await connection.execute(select(documents.c.id).where(documents.c.id == document_id).with_for_update())
+        row = (await connection.execute(_JOB.where(which))).mappings().first()
+        return (_job(row), _document(row, "document__")) if row else None
 
     async def _advance(self, connection: AsyncConnection, document: Document, message: DocumentProgress) -> None:
         now = datetime.now(UTC)

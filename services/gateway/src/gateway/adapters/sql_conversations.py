@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import RowMapping, delete, insert, select, update
 
-from gateway.adapters.sql import newest_first, record_of, values_of
+from gateway.adapters.sql import newest_first, once_more, record_of, values_of
 from gateway.database import Database
 from gateway.models import conversations, feedback, people, tenants, turns
-from gateway.records import Answer, Conversation, Page, Turn
+from gateway.records import Answer, Conversation, Page, Rating, Turn
 from sluice.access import Level
 
 
@@ -64,7 +64,8 @@ class SqlConversations:
     async def history(self, conversation_id: str, levels: Sequence[Level], limit: int) -> list[Turn]:
         query = (
             select(turns)
-            .where(turns.c.conversation_id == conversation_id, turns.c.level.in_(levels), turns.c.answer.is_not(None))
+            .where(turns.c.conversation_id == conversation_id, turns.c.level.in_(levels))
+            .where(turns.c.answer.is_not(None), turns.c.finish_reason != "cancelled")
             .order_by(turns.c.created_at.desc(), turns.c.id.desc())
             .limit(limit)
         )
@@ -101,10 +102,20 @@ class SqlConversations:
 
     async def rate(self, turn_id: str, verdict: str, reason: str | None, comment: str | None, at: datetime) -> None:
         row = {"turn_id": turn_id, "verdict": verdict, "reason": reason, "comment": comment, "created_at": at}
-        async with self._database.write() as connection:
-            changed = await connection.execute(update(feedback).where(feedback.c.turn_id == turn_id).values(row))
-            if not changed.rowcount:
-                await connection.execute(insert(feedback).values(row))
+
+        async def rate() -> None:
+            async with self._database.write() as connection:
+                changed = await connection.execute(update(feedback).where(feedback.c.turn_id == turn_id).values(row))
+                if not changed.rowcount:
+                    await connection.execute(insert(feedback).values(row))
+
+        await once_more(rate)
+
+    async def ratings(self, conversation_id: str) -> dict[str, Rating]:
+        query = select(feedback).join(turns).where(turns.c.conversation_id == conversation_id)
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return {row["turn_id"]: record_of(Rating, row) for row in rows}
 
     async def _turns(self, query: Any) -> list[Turn]:
         async with self._database.read() as connection:

@@ -1,5 +1,6 @@
 """/api/v1/chat/conversations and feedback: what a person asked before. Only ever their own."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -24,6 +25,12 @@ class ConversationOut(Output):
     updated_at: datetime
 
 
+class RatingOut(Output):
+    verdict: str
+    reason: str | None
+    comment: str | None
+
+
 class TurnOut(Output):
     id: str
     question: str
@@ -36,6 +43,7 @@ class TurnOut(Output):
     created_at: datetime
     answered_at: datetime | None
     error: str | None
+    feedback: RatingOut | None = None
 
 
 class ConversationWithTurns(ConversationOut):
@@ -64,7 +72,12 @@ async def get_conversations(reader: Reader, services: ServicesIn, page: PageIn) 
 async def get_conversation(conversation_id: IdPath, reader: Reader, services: ServicesIn) -> ConversationWithTurns:
     conversation = await _find(services, reader, conversation_id)
     turns = await services.conversations.turns(conversation.id)
-    readable = [TurnOut.model_validate(turn) for turn in turns if turn.level in reader.clearance.readable]
+    ratings = await services.conversations.ratings(conversation.id)
+    readable = [
+        TurnOut.model_validate(asdict(turn) | {"feedback": ratings.get(turn.id)})
+        for turn in turns
+        if turn.level in reader.clearance.readable
+    ]
     return ConversationWithTurns(
         **ConversationOut.model_validate(conversation).model_dump(),
         turns=readable,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import AppStatus
 
 from sluice.replies import Event
 
@@ -25,6 +26,11 @@ def event_stream(events: AsyncIterator[Event], heartbeat_seconds: float) -> Even
         ping_message_factory=lambda: ServerSentEvent(comment="still here", sep="\n"),
         sep="\n",
     )
+
+
+def stopping() -> bool:
+    """Whether the server was told to stop, and is closing its streams."""
+    return AppStatus.should_exit
 
 
 def _encode(event: Event) -> ServerSentEvent:
