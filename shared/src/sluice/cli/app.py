@@ -7,6 +7,7 @@ from rich.console import Console
 
 from sluice.cli.demo.command import demo
 from sluice.cli.down import down
+from sluice.cli.make_keys import keys
 from sluice.cli.people import person_add, tenant_add, tenant_list
 from sluice.cli.up import up
 from sluice.errors import SluiceError
@@ -17,6 +18,7 @@ def create_app() -> typer.Typer:
     app.command()(up)
     app.command()(down)
     app.command()(demo)
+    app.command()(keys)
     tenant = typer.Typer(no_args_is_help=True, help="Tenants of the running system.")
     tenant.command("add")(tenant_add)
     tenant.command("list")(tenant_list)

@@ -1,0 +1,12 @@
+"""`sluice keys`: the keys alone, for a system whose processes `sluice up` does not start."""
+
+from sluice.cli.keys import create_keys
+from sluice.cli.settings import CliSettings
+
+
+def keys() -> None:
+    """Make the keys that are missing, in the folder keys of the state folder."""
+    folder = CliSettings().state.keys
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    made = create_keys(folder)
+    print(f"{folder}: made {', '.join(made)}" if made else f"{folder}: nothing was missing")
