@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -13,6 +12,7 @@ from sse_starlette.sse import AppStatus
 from sluice.replies import Event
 
 T = TypeVar("T")
+_AGAIN_SECONDS = 0.5
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The events."}
 }
@@ -46,10 +46,9 @@ async def unless_gone(request: Request, work: Awaitable[T]) -> T:
         await asyncio.wait([doing, gone], return_when=asyncio.FIRST_COMPLETED)
     finally:
         gone.cancel()
-        if not doing.done():
-            doing.cancel()
-            with suppress(asyncio.CancelledError):
-                await doing
+        while not doing.done():
+            doing.cancel()  # again and again: redis-py swallows a cancellation that meets it while it connects
+            await asyncio.wait([doing], timeout=_AGAIN_SECONDS)
     return doing.result()
 
 
