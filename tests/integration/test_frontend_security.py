@@ -124,8 +124,8 @@ def test_functions_are_reached_through_the_queue_alone(ruth: Visitor, path: str)
 
 
 def test_no_other_origin_is_let_in(ruth: Visitor) -> None:
-    """Gradio reflects any origin, with credentials."""
-    evil = {"Origin": "https://attacker.example"}
+    """Gradio reflects any origin, with credentials, unless the page is called localhost."""
+    evil = {"Origin": "https://attacker.example", "Host": "sluice.example"}
     preflight = ruth.http.options("/gradio_api/queue/join", headers=evil | {"Access-Control-Request-Method": "POST"})
     for response in (ruth.http.get("/", headers=evil), preflight):
         assert "access-control-allow-origin" not in response.headers

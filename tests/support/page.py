@@ -1,5 +1,6 @@
 """The page, running before a stand-in gateway, and a browser without a screen that speaks Gradio's protocol."""
 
+import asyncio
 import json
 import re
 import threading
@@ -74,7 +75,7 @@ def running_page(state_dir: Path) -> Iterator[Stage]:
 def page_app(stage: Stage) -> ASGIApp:
     silence_gradio()
     settings = Settings(gateway_url=AnyHttpUrl(stage.gateway_url), state_dir=stage.state_dir)
-    return create_app(settings, gateway=HttpGateway(stage.gateway_url))
+    return create_app(settings, gateway=HttpGateway(stage.gateway_url), closing=asyncio.Event())
 
 
 class Visitor:

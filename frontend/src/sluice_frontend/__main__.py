@@ -1,6 +1,7 @@
 """Runs the page with the real settings: `python -m sluice_frontend`."""
 
 import asyncio
+from socket import socket
 
 import uvicorn
 
@@ -10,10 +11,22 @@ from sluice_frontend.settings import Settings, silence_gradio
 from sluice_frontend.telemetry import configure_logging
 
 
+class Server(uvicorn.Server):
+    """Lets go of open tabs before it waits for the answers that are still being written."""
+
+    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
+        super().__init__(config)
+        self._closing = closing
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        self._closing.set()
+        await super().shutdown(sockets)
+
+
 async def serve(settings: Settings) -> None:
-    gateway = HttpGateway(str(settings.gateway_url))
+    gateway, closing = HttpGateway(str(settings.gateway_url)), asyncio.Event()
     config = uvicorn.Config(
-        create_app(settings, gateway=gateway),
+        create_app(settings, gateway=gateway, closing=closing),
         host=settings.host,
         port=settings.page_port,
         log_config=None,
@@ -22,7 +35,7 @@ async def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=int(settings.shutdown_grace_seconds),
     )
     try:
-        await uvicorn.Server(config).serve()
+        await Server(config, closing).serve()
     finally:
         await gateway.close()
 

@@ -1,5 +1,6 @@
 """Puts the page together: the guard outside, our own routes, and Gradio behind them."""
 
+import asyncio
 from importlib.resources import files
 from typing import Any, cast
 
@@ -19,9 +20,12 @@ from sluice_frontend.sessions import SessionSeal, decode_key, load_key
 from sluice_frontend.settings import Settings
 
 
-def create_app(settings: Settings, *, gateway: Gateway) -> FastAPI:
+def create_app(settings: Settings, *, gateway: Gateway, closing: asyncio.Event) -> FastAPI:
+    """`closing` is to be set when the server begins to stop: open tabs are then let go."""
     seal = SessionSeal(_cookie_key(settings))
-    app = FastAPI(title="Sluice", openapi_url=None, docs_url=None, redoc_url=None, middleware=_middleware(seal))
+    app = FastAPI(
+        title="Sluice", openapi_url=None, docs_url=None, redoc_url=None, middleware=_middleware(seal, closing)
+    )
     app.include_router(operations.create_router(gateway))
     app.include_router(login.create_router(gateway, seal))
     app.include_router(uploads.create_router(gateway, seal))
@@ -36,12 +40,12 @@ def _cookie_key(settings: Settings) -> bytes:
     return load_key(settings.cookie_key_file)
 
 
-def _middleware(seal: SessionSeal) -> list[Middleware]:
+def _middleware(seal: SessionSeal, closing: asyncio.Event) -> list[Middleware]:
     return [
         Middleware(SecureHeaders),
         Middleware(CORSMiddleware, allow_origins=[]),  # Gradio's own, which it then leaves out, lets every origin in
         Middleware(OriginCheck),
-        Middleware(Guard, seal=seal),
+        Middleware(Guard, seal=seal, closing=closing),
     ]
 
 

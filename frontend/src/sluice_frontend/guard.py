@@ -1,5 +1,6 @@
 """What stands before Gradio: only the paths that the page uses, only for those signed in, only their own sessions."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -40,9 +41,10 @@ class OriginCheck:
 class Guard:
     """Lets through what the page uses, for a session that opens, under session hashes that belong to it alone."""
 
-    def __init__(self, app: ASGIApp, *, seal: SessionSeal) -> None:
+    def __init__(self, app: ASGIApp, *, seal: SessionSeal, closing: asyncio.Event) -> None:
         self._app = app
         self._seal = seal
+        self._closing = closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or (scope["type"] == "http" and _OPEN.fullmatch(scope["path"])):
@@ -62,7 +64,24 @@ class Guard:
         except ValueError as error:
             await _refusal(400, str(error))(scope, receive, send)
             return
+        if scope["path"].startswith(_HEARTBEAT):
+            receive = _until(self._closing, receive)
         await self._app(scope, receive, send)
+
+
+def _until(closing: asyncio.Event, receive: Receive) -> Receive:
+    """As if the tab were closed once the page stops: an open heartbeat would hold it up for the whole grace period."""
+
+    async def receive_or_leave() -> Message:
+        received, closed = asyncio.ensure_future(receive()), asyncio.ensure_future(closing.wait())
+        try:
+            await asyncio.wait([received, closed], return_when=asyncio.FIRST_COMPLETED)
+            return {"type": "http.disconnect"} if closing.is_set() else await received
+        finally:
+            received.cancel()
+            closed.cancel()
+
+    return receive_or_leave
 
 
 async def _bind(session: Session, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:

@@ -12,20 +12,30 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SLUICE_", extra="ignore")
 
-    gateway_url: AnyHttpUrl = AnyHttpUrl("http://127.0.0.1:8000")
-    host: str = "127.0.0.1"
-    page_port: int = Field(default=7860, ge=0, le=65535)
-    state_dir: Path = Path(".sluice")
-    log_level: str = "INFO"
-    shutdown_grace_seconds: float = Field(default=20, ge=0)
-    page_cookie_key: SecretStr | None = None
-    """32 bytes in base64, for several replicas; without it the key is kept in `<state_dir>/keys/page-cookie.key`."""
-    page_concurrency: int = Field(default=200, ge=1)
-    """How many answers, searches and uploads one process of the page follows at a time."""
-    page_examples: tuple[str, ...] = (
-        "How long does a refund take?",
-        "How do I close my account?",
-        "What does support need to know when I report a failed payment?",
+    gateway_url: AnyHttpUrl = Field(
+        default=AnyHttpUrl("http://127.0.0.1:8000"), description="The gateway that the page calls."
+    )
+    host: str = Field(default="127.0.0.1", description="Address that the page's port is bound to.")
+    page_port: int = Field(default=7860, ge=0, le=65535, description="Port of the page.")
+    state_dir: Path = Field(default=Path(".sluice"), description="Folder of all state: keys, data, logs, run.")
+    log_level: str = Field(default="INFO", description="Least level logged.")
+    shutdown_grace_seconds: float = Field(
+        default=20, ge=0, description="How long started work may go on after SIGTERM."
+    )
+    page_cookie_key: SecretStr | None = Field(
+        default=None,
+        description="32 bytes in base64, for several replicas; else the key is kept in `<state>/keys/page-cookie.key`.",
+    )
+    page_concurrency: int = Field(
+        default=200, ge=1, description="Answers, searches and uploads that one process of the page follows at a time."
+    )
+    page_examples: tuple[str, ...] = Field(
+        default=(
+            "How long does a refund take?",
+            "How do I close my account?",
+            "What does support need to know when I report a failed payment?",
+        ),
+        description="Example questions of an empty chat, as JSON.",
     )
 
     @property
