@@ -26,7 +26,9 @@ MODULES = {
 }
 HEAD = """# Settings
 
-Environment variables, read once at start. `make up` takes them from the environment and from a file `.env` in the current folder, and hands each process only its own. An empty variable counts as not set. Made by `python -m scripts.settings_table`; `make check` fails when this page and the code differ.
+Environment variables, read once at start. `make up` takes them from the environment and from a file `.env` in the
+current folder, and hands each process only its own. An empty variable counts as not set. Made by
+`python -m scripts.settings_table`; `make check` fails when this page and the code differ.
 
 | Variable | Default | Read by | Meaning |
 |---|---|---|---|

@@ -4,8 +4,8 @@ import json
 from copy import deepcopy
 
 import pytest
-from sluice.messages import MESSAGES, Message, QuestionAsked
 
+from sluice.messages import MESSAGES, Message, QuestionAsked
 from tests.contract.check import FOLDER, breaks, check, schema_of
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+
 from sluice.access import Level
 from sluice.broker import Broker, Delivery
 from sluice.errors import InvalidPassportError, PermanentError, SluiceError, TransientError
 from sluice.messages import QuestionAsked, QuestionGrounded
 from sluice.settings import CommonSettings
-
 from tests.support.identity import Office
 from tests.support.servers import RedisServer
 from tests.support.waiting import until

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import chromadb
 import pytest
+
 from sluice.access import Level
 from sluice.errors import AccessDeniedError, ConfigurationError, PermanentError, SealBrokenError, TransientError
 from sluice.index import AccessViolationError, Index, IndexedChunk
 from sluice.messages import Fix
 from sluice.sealing import Keyring
-
 from tests.support.identity import passport
 from tests.support.ports import free_port
 from tests.support.servers import ChromaServer, chroma_server, running

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+
 from sluice.access import Level
 from sluice.errors import DeadlineExceededError
 from sluice.replies import CancelledByClientError, Event, ReplyLog, SupersededError
-
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
 

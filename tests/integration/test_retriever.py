@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+
 from retriever.handlers import register
 from retriever.retrieve import Retrieve
 from sluice.access import Level, Right
@@ -16,7 +17,6 @@ from sluice.index import Index, IndexedChunk
 from sluice.messages import Fix, QuestionAsked, QuestionGrounded
 from sluice.sealing import Keyring
 from sluice.settings import CommonSettings, EmbeddingSettings
-
 from tests.support.identity import Office, passport
 from tests.support.servers import ChromaServer, RedisServer, chroma_server, running
 from tests.support.waiting import until

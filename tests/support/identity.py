@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from sluice.access import Level, Passport, PassportSigner, PassportVerifier, Right
 from sluice.messages import MESSAGES, Message, digest_of
 

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from sluice.access import Level, PassportExpiredError, Right, clearance_of, normalise_email
 from sluice.errors import AccessDeniedError, InvalidPassportError
-
 from tests.support.identity import Office, passport
 
 STAFF = ("razorpay.com",)

@@ -6,7 +6,6 @@ from retriever.retrieve import Retrieve
 from sluice.access import Level, Scope
 from sluice.embedding import Vector
 from sluice.messages import Passage
-
 from tests.support.identity import passport
 
 SCOPE = passport(clearance=Level.EXTERNAL).scope

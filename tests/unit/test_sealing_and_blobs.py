@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+
 from sluice.access import Level
 from sluice.blobs import BlobMissingError, BlobStore
 from sluice.errors import AccessDeniedError, ConfigurationError, PermanentError, SealBrokenError
 from sluice.sealing import Keyring, read_key
-
 from tests.support.identity import passport
 
 KEYS = {level: os.urandom(32) for level in Level}

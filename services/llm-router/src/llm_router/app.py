@@ -31,5 +31,5 @@ def create_app(
 ) -> Starlette:
     answer = Answer(create_chain(settings, models))
     follow_up = FollowUp(follow_up_model, settings.follow_up_seconds)
-    register(broker, answer, follow_up, lane=settings.lane, concurrency=settings.concurrency)
+    register(broker, answer, follow_up, lane=settings.lane, concurrency=settings.llm_concurrency)
     return create_worker_app(broker, closers=closers)

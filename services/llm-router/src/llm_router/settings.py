@@ -20,8 +20,8 @@ _Address = Annotated[str | None, BeforeValidator(_blank_is_unset)]
 class LlmRouterSettings(LaneSettings):
     """The tiers in their order: Gemini Pro, Gemini Flash, Azure OpenAI, each where its key is set; then quotations."""
 
-    port: int = Field(default=8140, description="Port of /healthz, /readyz and /metrics.")
-    concurrency: int = Field(default=32, ge=1, description="Answers that one router streams at once.")
+    port: int = Field(default=8131, description="Port of /healthz, /readyz and /metrics.")
+    llm_concurrency: int = Field(default=32, ge=1, description="Answers that one router streams at once.")
     gemini_api_key: _Secret = Field(
         default=None,
         validation_alias=AliasChoices("gemini_api_key", "GEMINI_API_KEY"),

@@ -1,5 +1,9 @@
 """Runs the retriever with its real adapters."""
 
+from starlette.applications import Starlette
+
+from retriever.app import create_app
+from retriever.settings import RetrieverSettings
 from sluice.access import PassportVerifier
 from sluice.broker import Broker
 from sluice.embedding import create_embedder
@@ -7,10 +11,6 @@ from sluice.index import Index
 from sluice.sealing import Keyring, read_key
 from sluice.service import run
 from sluice.telemetry import configure_logging
-from starlette.applications import Starlette
-
-from retriever.app import create_app
-from retriever.settings import RetrieverSettings
 
 
 def main() -> tuple[Starlette, RetrieverSettings]:

@@ -1,12 +1,11 @@
 """Questions in, grounded questions out."""
 
+from retriever.retrieve import Retrieve
 from sluice.access import Level, Right
 from sluice.broker import Broker, Delivery
 from sluice.errors import AccessDeniedError, SluiceError
 from sluice.messages import Passage, QuestionAsked, QuestionGrounded
 from sluice.replies import CancelledByClientError, Event
-
-from retriever.retrieve import Retrieve
 
 
 def register(broker: Broker, retrieve: Retrieve, *, lane: Level, concurrency: int) -> None:

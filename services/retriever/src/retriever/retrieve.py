@@ -3,11 +3,10 @@
 import asyncio
 from dataclasses import dataclass
 
+from retriever.ports import PassageIndex
 from sluice.access import Scope
 from sluice.embedding import Embedder
 from sluice.messages import Passage
-
-from retriever.ports import PassageIndex
 
 _FIXES = 3
 
