@@ -215,6 +215,30 @@ def test_a_log_search_shows_lines_counts_and_warnings(ruth: Visitor, stage: Stag
     assert all(part in told for part in ("chat.failed", "r-77", "1 lines", "incomplete", 'class=\\"bars\\"'))
 
 
+def test_the_histogram_counts_every_hit_if_the_gateway_does(ruth: Visitor, stage: Stage) -> None:
+    minute = time.strftime("%Y-%m-%dT%H:%M:00Z", time.gmtime(time.time() - 600))
+    counted = [{"time": minute, "count": 4711, "levels": {"INFO": 4711}}]
+    stage.gateway.log_page = {"total": 4711, "took_ms": 3, "hits": [], "warnings": [], "histogram": counted}
+    assert ": 4711 lines" in shown(ruth.call("search", "*", "Last hour", "", ""))
+    assert stage.gateway.searches[0]["interval"] == 60
+
+
+def test_an_answer_in_an_unknown_shape_is_an_error_and_no_blank_page(ruth: Visitor, stage: Stage) -> None:
+    stage.gateway.log_page = {"total": "many"}
+    assert "shape that this page does not know" in shown(ruth.call("search", "*", "Last hour", "", ""))
+
+
+def test_a_turn_without_an_answer_says_why(ruth: Visitor, stage: Stage) -> None:
+    turns = [
+        {"question": "How long?", "answer": None, "error": "No tier answered."},
+        {"question": "Why?", "answer": None},
+    ]
+    stage.gateway.conversations["c1"] = {"id": "c1", "title": "How long?", "turns": turns}
+    told = shown(ruth.call("open", event_data={"id": "c1"}))
+    assert "No tier answered." in told
+    assert "was not answered" in told
+
+
 def test_a_query_that_cannot_be_read_is_explained_and_leaves_no_old_lines(ruth: Visitor, stage: Stage) -> None:
     fields = [{"field": "query", "message": "expected a term at 7"}]
     stage.gateway.refusals["/api/v1/logs/search"] = problem_of("invalid-query", 422, "The query is not Lucene.", fields)

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sluice_frontend.models import LogHit, LogPage
+from sluice_frontend.models import Bucket, LogHit, LogPage
 from sluice_frontend.rendering.logs import render_histogram, render_hits, render_summary
-from sluice_frontend.searching import CUSTOM, count_by_time, time_range
+from sluice_frontend.searching import CUSTOM, count_by_time, fill_gaps, interval_seconds, time_range
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -30,15 +30,25 @@ def test_a_range_that_cannot_be_is_explained(start: str, end: str, said: str) ->
 
 
 def test_every_line_of_the_range_is_counted_once() -> None:
-    times = [NOW - timedelta(minutes=60), NOW - timedelta(minutes=30), NOW, NOW + timedelta(seconds=1)]
-    buckets = count_by_time([LogHit(time=time) for time in times], NOW - timedelta(hours=1), NOW)
-    assert (buckets[0].count, buckets[30].count, buckets[59].count) == (1, 1, 1)
-    assert sum(bucket.count for bucket in buckets) == 3
+    start = NOW - timedelta(hours=1)
+    times = [start, start + timedelta(seconds=59), NOW - timedelta(minutes=30), NOW - timedelta(seconds=1)]
+    seconds = interval_seconds(start, NOW)
+    buckets = fill_gaps(count_by_time([LogHit(time=time) for time in times], seconds), start, NOW, seconds)
+    assert (seconds, len(buckets)) == (60, 60)
+    assert (buckets[0].count, buckets[30].count, buckets[59].count) == (2, 1, 1)
+    assert sum(bucket.count for bucket in buckets) == 4
+
+
+def test_a_bar_begins_at_a_multiple_of_its_length_as_the_counts_of_the_gateway_do() -> None:
+    start = NOW + timedelta(seconds=7)
+    counted = [Bucket(time=NOW, count=3)]
+    assert fill_gaps(counted, start, start + timedelta(minutes=2), 60)[0] == counted[0]
 
 
 def test_a_bar_tells_the_times_that_it_stands_for() -> None:
     start = NOW - timedelta(hours=1)
-    html = render_histogram(count_by_time([LogHit(time=start)], start, NOW), NOW, caption="1 line")
+    buckets = fill_gaps([Bucket(time=start, count=1)], start, NOW, 60)
+    html = render_histogram(buckets, NOW, caption="1 line")
     assert 'data-from="2026-03-01T11:00:00+00:00" data-to="2026-03-01T11:01:00+00:00"' in html
     assert 'aria-label="2026-03-01 11:00:00: 1 lines"' in html
 

@@ -1,15 +1,20 @@
 """What the gateway answers, as far as the page shows it; unknown fields are ignored."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Level = Literal["INTERNAL", "EXTERNAL"]
+T = TypeVar("T")
 
 
 class Answered(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Listing(Answered, Generic[T]):
+    items: list[T]
 
 
 class Person(Answered):
@@ -47,8 +52,11 @@ class Passage(Answered):
 
 
 class Turn(Answered):
+    """`answer` is None while it is being written, or when there was an `error` or a Stop instead."""
+
     question: str
-    answer: str
+    answer: str | None = None
+    error: str | None = None
     tier: str | None = None
     sources: tuple[Passage, ...] = ()
 
@@ -111,6 +119,10 @@ class Fix(Answered):
     id: str
     state: str
     error: str | None = None
+
+    @property
+    def settled(self) -> bool:
+        return self.state in ("active", "failed", "withdrawing", "withdrawn")
 
 
 class Bucket(Answered):

@@ -32,6 +32,8 @@ class LogSearch:
     query: str
     start: datetime
     end: datetime
+    interval_seconds: int
+    """The length of a bar of the histogram."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The time range of a log search, and how many lines lie in each part of it."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +14,7 @@ RANGES = {
     "Last 24 hours": timedelta(days=1),
     "Last 7 days": timedelta(days=7),
 }
-_BUCKETS = 60
+_BARS = 60
 
 
 def time_range(name: str, start: str | None, end: str | None, *, now: datetime) -> tuple[datetime, datetime]:
@@ -29,14 +31,30 @@ def time_range(name: str, start: str | None, end: str | None, *, now: datetime) 
     return first, last
 
 
-def count_by_time(hits: Sequence[LogHit], start: datetime, end: datetime) -> list[Bucket]:
-    """Sixty buckets of the same width over the range."""
-    width = (end - start) / _BUCKETS
-    counts = [0] * _BUCKETS
-    for hit in hits:
-        if start <= hit.time <= end:
-            counts[min(int((hit.time - start) / width), _BUCKETS - 1)] += 1
-    return [Bucket(time=start + width * index, count=count) for index, count in enumerate(counts)]
+def interval_seconds(start: datetime, end: datetime) -> int:
+    """The length of one of about sixty bars, in whole seconds."""
+    return max(1, math.ceil((end - start).total_seconds() / _BARS))
+
+
+def count_by_time(hits: Sequence[LogHit], seconds: int) -> list[Bucket]:
+    """How many of these lines lie in each interval; intervals begin at multiples of their length since 1970."""
+    counts = Counter(_begin(hit.time, seconds) for hit in hits)
+    return [Bucket(time=time, count=count) for time, count in counts.items()]
+
+
+def fill_gaps(buckets: Sequence[Bucket], start: datetime, end: datetime, seconds: int) -> list[Bucket]:
+    """A bucket for each interval of the range, those without lines as well."""
+    counts = {bucket.time: bucket.count for bucket in buckets}
+    filled: list[Bucket] = []
+    time = _begin(start, seconds)
+    while time < end:
+        filled.append(Bucket(time=time, count=counts.get(time, 0)))
+        time += timedelta(seconds=seconds)
+    return filled
+
+
+def _begin(time: datetime, seconds: int) -> datetime:
+    return datetime.fromtimestamp(time.timestamp() // seconds * seconds, UTC)
 
 
 def _read(text: str | None, name: str) -> datetime:

@@ -3,19 +3,21 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from sluice_frontend.errors import GatewayError
 from sluice_frontend.models import (
+    Answered,
     ChatEvent,
     Conversation,
     ConversationSummary,
     Document,
     Fix,
     Job,
+    Listing,
     LogPage,
     Person,
     Problem,
@@ -23,6 +25,7 @@ from sluice_frontend.models import (
 )
 from sluice_frontend.ports import Credentials, LogSearch, Reply
 
+M = TypeVar("M", bound=Answered)
 _PAGE_SIZE = 100
 _LOG_LINES = 200
 _SILENCE_SECONDS = 120  # the longest wait for the next byte of an answer
@@ -51,13 +54,13 @@ class HttpGateway:
 
     async def sign_in(self, credentials: Credentials) -> SignedIn:
         body = {name: value for name, value in vars(credentials).items() if value is not None}
-        return SignedIn.model_validate(await self._call("POST", "/api/v1/auth/login", None, json=body))
+        return _parsed(SignedIn, await self._call("POST", "/api/v1/auth/login", None, json=body))
 
     async def sign_out(self, token: str) -> None:
         await self._call("POST", "/api/v1/auth/logout", token)
 
     async def person(self, token: str) -> Person:
-        return Person.model_validate(await self._call("GET", "/api/v1/me", token))
+        return _parsed(Person, await self._call("GET", "/api/v1/me", token))
 
     @asynccontextmanager
     async def ask(
@@ -79,11 +82,11 @@ class HttpGateway:
 
     async def conversations(self, token: str) -> list[ConversationSummary]:
         found = await self._call("GET", "/api/v1/chat/conversations", token, params={"limit": _PAGE_SIZE})
-        return TypeAdapter(list[ConversationSummary]).validate_python(found["items"])
+        return _parsed(Listing[ConversationSummary], found).items
 
     async def conversation(self, token: str, conversation_id: str) -> Conversation:
         path = f"/api/v1/chat/conversations/{_segment(conversation_id)}"
-        return Conversation.model_validate(await self._call("GET", path, token))
+        return _parsed(Conversation, await self._call("GET", path, token))
 
     async def submit(self, token: str, content_type: str, body: AsyncIterator[bytes]) -> Reply:
         headers = _bearer(token) | {"Content-Type": content_type}
@@ -96,21 +99,21 @@ class HttpGateway:
         return Reply(response.status_code, response.headers.get("content-type", ""), response.content)
 
     async def job(self, token: str, job_id: str) -> Job:
-        return Job.model_validate(await self._call("GET", f"/api/v1/knowledge/jobs/{_segment(job_id)}", token))
+        return _parsed(Job, await self._call("GET", f"/api/v1/knowledge/jobs/{_segment(job_id)}", token))
 
     async def documents(self, token: str) -> list[Document]:
         found = await self._call("GET", "/api/v1/knowledge/documents", token, params={"limit": _PAGE_SIZE})
-        return TypeAdapter(list[Document]).validate_python(found["items"])
+        return _parsed(Listing[Document], found).items
 
     async def delete_document(self, token: str, document_id: str) -> None:
         await self._call("DELETE", f"/api/v1/knowledge/documents/{_segment(document_id)}", token)
 
     async def teach(self, token: str, question: str, answer: str, access_level: str) -> Fix:
         body = {"question": question, "answer": answer, "access_level": access_level}
-        return Fix.model_validate(await self._call("POST", "/api/v1/knowledge/fixes", token, json=body))
+        return _parsed(Fix, await self._call("POST", "/api/v1/knowledge/fixes", token, json=body))
 
     async def fix(self, token: str, fix_id: str) -> Fix:
-        return Fix.model_validate(await self._call("GET", f"/api/v1/knowledge/fixes/{_segment(fix_id)}", token))
+        return _parsed(Fix, await self._call("GET", f"/api/v1/knowledge/fixes/{_segment(fix_id)}", token))
 
     async def search_logs(self, token: str, search: LogSearch) -> LogPage:
         body = {
@@ -118,8 +121,9 @@ class HttpGateway:
             "start": search.start.isoformat(),
             "end": search.end.isoformat(),
             "limit": _LOG_LINES,
+            "interval": search.interval_seconds,
         }
-        return LogPage.model_validate(await self._call("POST", "/api/v1/logs/search", token, json=body))
+        return _parsed(LogPage, await self._call("POST", "/api/v1/logs/search", token, json=body))
 
     async def _call(self, method: str, path: str, token: str | None, **how: Any) -> Any:
         try:
@@ -128,6 +132,14 @@ class HttpGateway:
             raise _unreachable() from error
         await _raise_for_problem(response)
         return response.json() if response.content else None
+
+
+def _parsed(kind: type[M], answer: Any) -> M:
+    try:
+        return kind.model_validate(answer)
+    except ValidationError as error:
+        detail = "The gateway answered in a shape that this page does not know."
+        raise GatewayError(Problem(title="Not understood", status=502, detail=detail)) from error
 
 
 def _bearer(token: str | None) -> dict[str, str]:

@@ -176,7 +176,7 @@ def _reopen(conversation: Conversation) -> Frame:
         question="",
         conversation_id=conversation.id,
         taught_question=last.question,
-        taught_answer=without_citations(last.answer),
+        taught_answer=without_citations(last.answer or ""),
     )
 
 

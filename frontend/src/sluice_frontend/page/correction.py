@@ -45,7 +45,7 @@ class CorrectionForm:
             yield render_refusal(error.problem)
 
     async def _settled(self, token: str, fix: Fix) -> Fix:
-        while fix.state == "queued":
+        while not fix.settled:
             await asyncio.sleep(_POLL_SECONDS)
             fix = await self._gateway.fix(token, fix.id)
         return fix

@@ -12,7 +12,7 @@ from sluice_frontend.page.visitor import TokenOf, render_refusal
 from sluice_frontend.ports import Gateway, LogSearch
 from sluice_frontend.rendering.logs import render_histogram, render_hits, render_summary
 from sluice_frontend.rendering.text import alert
-from sluice_frontend.searching import CUSTOM, RANGES, count_by_time, time_range
+from sluice_frontend.searching import CUSTOM, RANGES, count_by_time, fill_gaps, interval_seconds, time_range
 
 
 class LogsTab:
@@ -54,7 +54,7 @@ class LogsTab:
         """Summary, histogram and lines; an error leaves no older lines beneath it."""
         try:
             first, last = time_range(range_name, start, end, now=datetime.now(UTC))
-            search = LogSearch(query.strip() or "*", first, last)
+            search = LogSearch(query.strip() or "*", first, last, interval_seconds(first, last))
             page = await self._gateway.search_logs(self._token_of(request), search)
         except ValueError as error:
             return alert([str(error)]), "", ""
@@ -65,10 +65,11 @@ class LogsTab:
 
 def _histogram(page: LogPage, search: LogSearch) -> str:
     """As the gateway counts; if it does not, of the lines that are shown, and saying so."""
-    if page.histogram:
-        return render_histogram(page.histogram, search.end, caption=f"{page.total:,} lines")
-    caption = f"{len(page.hits):,} lines" if len(page.hits) == page.total else f"the {len(page.hits):,} lines shown"
-    return render_histogram(count_by_time(page.hits, search.start, search.end), search.end, caption=caption)
+    seconds = search.interval_seconds
+    all_counted = page.histogram is not None or len(page.hits) == page.total
+    buckets = count_by_time(page.hits, seconds) if page.histogram is None else page.histogram
+    caption = f"{page.total:,} lines" if all_counted else f"the {len(page.hits):,} lines shown"
+    return render_histogram(fill_gaps(buckets, search.start, search.end, seconds), search.end, caption=caption)
 
 
 def _ask_times(range_name: str) -> tuple[Any, Any]:

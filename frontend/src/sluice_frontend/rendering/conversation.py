@@ -38,6 +38,9 @@ def render_summaries(conversations: Sequence[ConversationSummary]) -> str:
 
 
 def _turn(number: int, turn: Turn) -> str:
+    if turn.answer is None:
+        told = alert([turn.error]) if turn.error else '<p class="meta">This question was not answered.</p>'
+        return _article(turn.question, told, footer="")
     body = render_answer(turn.answer, turn=number, known=[passage.n for passage in turn.sources])
     return _article(turn.question, body, footer=_footer(told_by(turn.tier) if turn.tier else "", turn.answer))
 
