@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sluice.broker import Broker, Delivery
 from sluice.errors import InvalidPassportError, PermanentError, SluiceError, TransientError
 from sluice.messages import QuestionAsked, QuestionGrounded
 from sluice.settings import CommonSettings
+from sluice.workstream import Entry, Hold, WorkStream
 from tests.support.identity import Office
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
@@ -201,22 +203,73 @@ async def test_an_expired_request_is_dropped_and_its_asker_told(
     assert told == ["deadline-exceeded"]
 
 
+@pytest.mark.parametrize(("begun", "attempt"), [(True, 2), (False, 1)])
 async def test_a_dead_workers_message_is_taken_over_after_its_lease(
-    any_redis: RedisServer, office: Office, client: Any
+    any_redis: RedisServer, office: Office, client: Any, begun: bool, attempt: int
 ) -> None:
-    """A consumer that took the message and was never heard of again stands for a worker that was killed."""
+    """Only a message that the dead worker had begun with counts a crash: one that it had read ahead harmed nobody."""
     attempts: list[int] = []
 
     async def handler(_: QuestionAsked, delivery: Delivery) -> None:
         attempts.append(delivery.attempt)
 
-    await client.xgroup_create(STREAM, "retriever", id="0", mkstream=True)
+    dead = WorkStream(client, STREAM, group="retriever", consumer="a-dead-worker", lease=timedelta(seconds=1))
+    await dead.ensure_group()
     await client.xadd(STREAM, {"__data__": question(office).model_dump_json()})
-    await client.xreadgroup("retriever", "a-dead-worker", {STREAM: ">"})
+    [[_, [(entry_id, fields)]]] = await client.xreadgroup("retriever", "a-dead-worker", {STREAM: ">"})
+    if begun:
+        assert await dead.hold(Entry.parse(entry_id, fields)) is Hold.HELD
     async with consuming(any_redis, office, handler):
         await until(lambda: attempts)
         await until(lambda: _empty(client))
-    assert attempts == [2]
+    assert attempts == [attempt]
+
+
+async def test_messages_read_ahead_of_busy_handlers_are_not_counted_as_crashes(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    """Each handler is busy for longer than the lease that the waiting messages had; all of them are first attempts."""
+    attempts: list[int] = []
+    release = asyncio.Event()
+
+    async def handler(_: QuestionAsked, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        await release.wait()
+
+    short = {"lease_seconds": 0.3, "max_crashes": 1}
+    async with consuming(any_redis, office, handler, concurrency=2, settings=short) as broker:
+        for _ in range(6):
+            await broker.publish(question(office))
+        await until(lambda: len(attempts) == 2)
+        last = (await client.xinfo_stream(STREAM))["last-generated-id"]
+        await until(lambda: _moved(client, last), what="something put back")
+        release.set()
+        await until(lambda: _empty(client))
+    assert attempts == [1] * 6
+    assert await client.xlen(DEAD) == 0
+
+
+async def test_a_stopping_worker_gives_back_what_it_cannot_finish_at_once_and_uncounted(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    attempts: list[int] = []
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def stuck(_: QuestionAsked, __: Delivery) -> None:
+        started.set()
+        await release.wait()
+
+    async def handler(_: QuestionAsked, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+
+    long = {"lease_seconds": 600, "shutdown_grace_seconds": 0.2}
+    async with consuming(any_redis, office, stuck, settings=long) as broker:
+        for _ in range(3):
+            await broker.publish(question(office))
+        await started.wait()
+    async with consuming(any_redis, office, handler, settings=long):
+        await until(lambda: len(attempts) == 3)
+    assert attempts == [1, 1, 1]
 
 
 async def test_a_job_of_several_leases_starts_once_while_another_worker_watches(
@@ -327,3 +380,7 @@ async def _empty(client: Any) -> bool:
 
 async def _length(client: Any, stream: str, length: int) -> bool:
     return await client.xlen(stream) == length
+
+
+async def _moved(client: Any, last_id: bytes) -> bool:
+    return (await client.xinfo_stream(STREAM))["last-generated-id"] != last_id

@@ -142,8 +142,15 @@ class Broker:
         if self._upkeep is not None:
             self._upkeep.cancel()
         await self.faststream.stop()
+        await self._release()
         await self.replies.close()
         await self.redis.aclose()
+
+    async def _release(self) -> None:
+        """Gives back what was read ahead or cut off, so that nobody waits for its lease."""
+        with suppress(RedisError, OSError):
+            for consumer in self._consumers:
+                await consumer.work.release()
 
     async def check(self) -> None:
         """Raises TransientError when Redis does not answer or a stream is not being read."""

@@ -22,7 +22,7 @@ _DONE_LIFETIME = timedelta(hours=1)
 _HOLD = """
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
 if not pending[1] or pending[1][2] ~= ARGV[2] then return 0 end
-redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'JUSTID')
+redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', 2, 'JUSTID')
 if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1 then return 2 end
 return 1
 """
@@ -53,18 +53,29 @@ for _, member in ipairs(due) do
 end
 return #due
 """
-_REAP = """
-local claimed = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], '0-0', 'COUNT', 100)
-for _, item in ipairs(claimed[2]) do
-  local fields = {}
-  for i = 1, #item[2], 2 do fields[item[2][i]] = item[2][i + 1] end
-  redis.call('XACK', KEYS[1], ARGV[1], item[1])
-  redis.call('XDEL', KEYS[1], item[1])
-  redis.call('XADD', KEYS[1], '*', '__data__', fields['__data__'] or '',
-    'failures', fields['failures'] or '0', 'crashes', tonumber(fields['crashes'] or '0') + 1)
+_PUT_BACK = """
+local pending
+if ARGV[4] == '' then
+  pending = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], '-', '+', 100)
+else
+  pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 100, ARGV[4])
 end
-return #claimed[2]
+for _, item in ipairs(pending) do
+  local claimed = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], item[1])
+  local crashed = (ARGV[4] == '' and item[4] >= 2) and 1 or 0
+  redis.call('XACK', KEYS[1], ARGV[1], item[1])
+  if claimed[1] then
+    local fields = {}
+    for i = 1, #claimed[1][2], 2 do fields[claimed[1][2][i]] = claimed[1][2][i + 1] end
+    redis.call('XDEL', KEYS[1], item[1])
+    redis.call('XADD', KEYS[1], '*', '__data__', fields['__data__'] or '',
+      'failures', fields['failures'] or '0', 'crashes', (tonumber(fields['crashes'] or '0') or 0) + crashed)
+  end
+end
+return #pending
 """
+"""Without a consumer (ARGV[4]): what lost its lease. An entry that was held, which its count of 2 tells, has taken its
+worker down; one that was only read ahead has not. With a consumer: all that it has, at its stop."""
 
 
 class Hold(IntEnum):
@@ -116,7 +127,7 @@ class WorkStream:
         self._delay = redis.register_script(_DELAY)
         self._bury = redis.register_script(_BURY)
         self._wake = redis.register_script(_WAKE)
-        self._reap = redis.register_script(_REAP)
+        self._put_back = redis.register_script(_PUT_BACK)
 
     async def ensure_group(self) -> None:
         """Makes stream and group, from the first entry on; what is there already stays."""
@@ -171,8 +182,16 @@ class WorkStream:
         return int(await _run(self._wake, [self.stream, self._delayed], now))
 
     async def reap(self) -> int:
-        """Puts the entries whose lease ran out back on the stream with one crash more; returns how many."""
-        return int(await _run(self._reap, [self.stream], self.group, self._consumer, self._lease_ms))
+        """Puts the entries whose lease ran out back on the stream; returns how many.
+
+        An entry counts a crash more if its worker had begun with it.
+        """
+        return int(await _run(self._put_back, [self.stream], self.group, self._consumer, self._lease_ms, ""))
+
+    async def release(self) -> int:
+        """Puts all that this consumer has back on the stream, uncounted; for a consumer that stops."""
+        arguments = (self.group, self._consumer, 0, self._consumer)
+        return int(await _run(self._put_back, [self.stream], *arguments))
 
     def _done_key(self, message_id: str) -> str:
         return f"{{{self.stream}}}:done:{message_id}"

@@ -28,7 +28,7 @@ _BATCH = 16
 
 
 class LocalEmbedder:
-    """Runs the model on threads of its own, a batch at a time, so that a query waits for one batch at most."""
+    """Runs the model off the event loop: documents a batch at a time, queries on a thread beside, so none waits."""
 
     name = "local/all-MiniLM-L6-v2"
 
@@ -38,17 +38,19 @@ class LocalEmbedder:
         self._tokenizer.enable_truncation(_MAX_TOKENS)
         self._tokenizer.enable_padding()
         self._session = _session(_checked(folder / "model.safetensors", _WEIGHTS_SHA256).parent, threads)
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed")
+        self._documents = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed-documents")
+        self._queries = ThreadPoolExecutor(max_workers=1, thread_name_prefix="embed-queries")
 
     async def embed_documents(self, texts: Sequence[str]) -> list[Vector]:
         loop = asyncio.get_running_loop()
         vectors: list[Vector] = []
         for start in range(0, len(texts), _BATCH):
-            vectors += await loop.run_in_executor(self._executor, self._embed, texts[start : start + _BATCH])
+            vectors += await loop.run_in_executor(self._documents, self._embed, texts[start : start + _BATCH])
         return vectors
 
     async def embed_query(self, text: str) -> Vector:
-        return (await self.embed_documents([text]))[0]
+        [vector] = await asyncio.get_running_loop().run_in_executor(self._queries, self._embed, [text])
+        return vector
 
     def _embed(self, texts: Sequence[str]) -> list[Vector]:
         encodings = self._tokenizer.encode_batch(list(texts))
