@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -202,8 +202,8 @@ def test_a_document_is_deleted_after_a_question(page: Page, stage: Stage) -> Non
 
 
 def test_logs_are_searched_narrowed_by_the_histogram_and_opened(page: Page, stage: Stage) -> None:
-    now = datetime.now(UTC).isoformat()
-    hit = {"time": now, "level": "ERROR", "service": "gateway", "event": "chat.failed", "request_id": "r-77"}
+    before = (datetime.now(UTC) - timedelta(minutes=10)).isoformat()
+    hit = {"time": before, "level": "ERROR", "service": "gateway", "event": "chat.failed", "request_id": "r-77"}
     stage.gateway.log_page = {"total": 1, "took_ms": 3, "hits": [hit], "warnings": []}
     page.get_by_role("tab", name="Logs").click()
     page.get_by_label("Lucene query").fill("level:ERROR")

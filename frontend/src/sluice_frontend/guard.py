@@ -20,7 +20,7 @@ _USED = re.compile(
     r"|/gradio_api/(queue/join|queue/data|cancel|reset|heartbeat/[\w-]+|startup-events|theme\.css)"
 )
 _HEARTBEAT = "/gradio_api/heartbeat/"
-_NAMES_SESSION_IN_BODY = ("/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset")
+_NAMES_SESSION_IN_BODY = ("/gradio_api/queue/join", "/gradio_api/cancel")
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _MAX_EVENT_BYTES = 1_000_000
 

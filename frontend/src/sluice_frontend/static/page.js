@@ -129,11 +129,16 @@ function narrowTo(one, other) {
 }
 
 // What is drawn anew: stay at the end of an answer that grows, and leave when the session has ended.
+let leaving = false;
+
 function followAnswer(mutations) {
   const grows = mutations.some(mutation => mutation.target.nodeType === 1 && mutation.target.closest("#live .turn"));
   const distance = document.documentElement.scrollHeight - innerHeight - scrollY;
   if (grows && distance < 240) scrollTo({ top: document.documentElement.scrollHeight });
-  if (document.querySelector("[data-signed-out]")) location.assign("/login?expired=true");
+  if (!leaving && document.querySelector("[data-signed-out]")) {
+    leaving = true; // a moment later: Gradio calls it an error to leave while an event ends
+    setTimeout(() => location.assign("/login?expired=true"), 500);
+  }
 }
 
 new MutationObserver(followAnswer).observe(document.documentElement, { childList: true, subtree: true });
