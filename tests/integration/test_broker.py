@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,8 +11,15 @@ import redis.asyncio
 
 from sluice.access import Level
 from sluice.broker import Broker, Delivery
-from sluice.errors import InvalidPassportError, PermanentError, SluiceError, TransientError
+from sluice.errors import (
+    InvalidPassportError,
+    PermanentError,
+    RemoteUnavailableError,
+    SluiceError,
+    TransientError,
+)
 from sluice.messages import QuestionAsked, QuestionGrounded
+from sluice.replies import SupersededError
 from sluice.settings import CommonSettings
 from sluice.workstream import Entry, Hold, WorkStream
 from tests.support.identity import Office
@@ -120,6 +127,68 @@ async def test_a_transient_error_is_retried_and_then_given_up_with_the_waiting_t
     assert told == ["given up after 3 attempts: the index does not answer"]
     assert dead[b"error"] == b"too-many-attempts"
     assert dead[b"__data__"] == message.model_dump_json().encode()
+
+
+async def test_a_patient_consumer_outlasts_an_outage_but_not_somebody_elses_server(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    attempts: list[int] = []
+    told: list[str] = []
+
+    async def handler(message: QuestionAsked, delivery: Delivery) -> None:
+        if message.question == "remote":
+            raise RemoteUnavailableError("the address does not answer")
+        attempts.append(delivery.attempt)
+        if delivery.attempt < 4:
+            raise TransientError("the index does not answer")
+
+    async def on_dead(message: QuestionAsked, __: Delivery, ___: SluiceError) -> None:
+        told.append(message.question)
+
+    impatient = {"max_attempts": 2}
+    async with consuming(any_redis, office, handler, on_dead=on_dead, patient=True, settings=impatient) as broker:
+        await broker.publish(question(office))
+        await broker.publish(question(office, "remote"))
+        await until(lambda: len(attempts) == 4 and told, seconds=20)
+        await until(lambda: _empty(client))
+    assert (attempts, told) == ([1, 2, 3, 4], ["remote"])
+
+
+async def test_a_message_is_buried_even_if_nobody_can_be_told(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    """An expired passport lets no further message through: the last word cannot be published, and the queue goes on."""
+
+    async def handler(_: QuestionAsked, __: Delivery) -> None:
+        raise AssertionError("not to be handled")
+
+    async def on_dead(message: QuestionAsked, __: Delivery, ___: SluiceError) -> None:
+        await broker.publish(message.follow(QuestionGrounded, question=message.question, search_query="x"))
+
+    async with consuming(any_redis, office, handler, on_dead=on_dead) as broker:
+        expired = question(office, passport_expires_at=datetime.now(UTC) - timedelta(seconds=1))
+        await client.xadd(STREAM, {"__data__": expired.model_dump_json()})
+        await until(lambda: client.xlen(DEAD), what="a dead letter")
+        await until(lambda: _empty(client))
+
+
+async def test_a_superseded_copy_leaves_the_way_free_for_the_other(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    """Two copies of one message: the one that gave way must not make the other's next attempt look done."""
+    attempts: list[int] = []
+
+    async def handler(_: QuestionAsked, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        if len(attempts) == 1:
+            raise SupersededError("a newer attempt writes this reply")
+
+    message = question(office)
+    async with consuming(any_redis, office, handler) as broker:
+        await broker.publish(message)
+        await until(lambda: attempts and _empty(client))
+        await broker.publish(message)
+        await until(lambda: len(attempts) == 2)
 
 
 async def test_a_permanent_error_goes_to_the_dead_letters_at_once(

@@ -108,3 +108,24 @@ async def test_a_reader_goes_on_when_its_pubsub_connection_is_killed(replies: Re
     await replies.finish(LANE, "r", DONE)
     await asyncio.wait_for(reading, 10)
     assert got == ["a", "b", "done"]
+
+
+@pytest.mark.parametrize("after", ["4294967295-0", "9999999999-0"])
+async def test_behind_the_terminal_event_there_is_nothing_to_wait_for(replies: ReplyLog, after: str) -> None:
+    async with asyncio.timeout(5):
+        assert [event async for event in replies.read(LANE, "r", after=after)] == []
+
+
+async def test_a_log_knows_whether_anybody_reads_it_in_any_process(replies: ReplyLog, client: Any) -> None:
+    elsewhere = ReplyLog(client)
+    assert not await replies.listened(LANE, "r")
+    reading = asyncio.create_task(anext(aiter(elsewhere.read(LANE, "r"))))
+    await until(lambda: replies.listened(LANE, "r"))
+    await replies.finish(LANE, "r", DONE)
+    await reading
+    await elsewhere.close()
+    await until(lambda: _unheard(replies))
+
+
+async def _unheard(replies: ReplyLog) -> bool:
+    return not await replies.listened(LANE, "r")

@@ -62,15 +62,17 @@ class Broker:
         lane: Level | None = None,
         concurrency: int = 1,
         on_dead: OnDead[M] | None = None,
+        patient: bool = False,
     ) -> None:
         """Handles the stream's messages, at most `concurrency` at once, under a lease that is renewed meanwhile.
 
         A PermanentError buries the message and calls `on_dead`; any other error delays it, up to a number of attempts.
+        A `patient` consumer goes on after a TransientError (but a RemoteUnavailableError) until the message's deadline.
         """
         stream = kind.stream_of(lane) if lane else kind.stream
         lease = timedelta(seconds=self._settings.lease_seconds)
         work = WorkStream(self.redis, stream, group=self._service, consumer=self._consumer, lease=lease)
-        consumer = Consumer(kind, handler, on_dead, work, self._verifier, self._settings)
+        consumer = Consumer(kind, handler, on_dead, work, self._verifier, self._settings, patient=patient)
         source = StreamSub(
             stream, group=self._service, consumer=self._consumer, max_records=1, polling_interval=_POLL_MS
         )

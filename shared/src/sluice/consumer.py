@@ -18,6 +18,7 @@ from sluice.errors import (
     DeadlineExceededError,
     InvalidMessageError,
     PermanentError,
+    RemoteUnavailableError,
     SluiceError,
     TooManyAttemptsError,
     TransientError,
@@ -67,6 +68,8 @@ class Consumer(Generic[M]):
         work: WorkStream,
         verifier: PassportVerifier,
         settings: CommonSettings,
+        *,
+        patient: bool,
     ) -> None:
         self.work = work
         self._kind = kind
@@ -74,6 +77,7 @@ class Consumer(Generic[M]):
         self._on_dead = on_dead
         self._verifier = verifier
         self._settings = settings
+        self._patient = patient
 
     async def keep_up(self, *, reap: bool) -> None:
         await self.work.wake()
@@ -114,7 +118,8 @@ class Consumer(Generic[M]):
             with _SECONDS.labels(self.work.stream).time():
                 await self._run(entry, message, delivery)
         except SupersededError:
-            await self._done(entry, message, "superseded")
+            await self.work.drop(entry)
+            self._count("superseded")
         except PermanentError as error:
             await self._give_up(entry, message, delivery, error)
         except Exception as error:
@@ -131,7 +136,7 @@ class Consumer(Generic[M]):
         return Delivery(passport, entry.attempt)
 
     def _check_limits(self, entry: Entry, message: M) -> None:
-        if message.deadline <= datetime.now(UTC):
+        if message.expires and message.deadline <= datetime.now(UTC):
             raise DeadlineExceededError("the request waited longer than its deadline")
         if entry.crashes > self._settings.max_crashes:
             raise TooManyAttemptsError(f"{entry.crashes} workers ended while they handled this")
@@ -171,7 +176,8 @@ class Consumer(Generic[M]):
             exc_info=error,
             extra={"stream": self.work.stream, "attempt": entry.attempt, "expected": expected},
         )
-        if entry.failures + 1 >= self._settings.max_attempts:
+        waits = self._patient and expected and not isinstance(error, RemoteUnavailableError)
+        if entry.failures + 1 >= self._settings.max_attempts and not waits:
             last = error.detail if isinstance(error, TransientError) else "an unexpected error"
             attempts = TooManyAttemptsError(f"given up after {entry.failures + 1} attempts: {last}")
             await self._give_up(entry, message, delivery, attempts)
@@ -182,8 +188,13 @@ class Consumer(Generic[M]):
 
     async def _give_up(self, entry: Entry, message: M, delivery: Delivery, error: SluiceError) -> None:
         """Tells whoever waits, then buries: a crash in between tells them once more."""
+        if await self.work.hold(entry) is Hold.LOST:
+            return  # whoever has it now decides
         if self._on_dead is not None:
-            await self._on_dead(message, delivery, error)
+            try:
+                await self._on_dead(message, delivery, error)
+            except PermanentError as untold:
+                logger.error("message.untold", exc_info=untold, extra={"stream": self.work.stream})
         await self._bury(entry, error)
 
     async def _bury(self, entry: Entry, error: SluiceError) -> None:

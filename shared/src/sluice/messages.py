@@ -72,6 +72,8 @@ class Message(Part):
 
     stream: ClassVar[str]
     laned: ClassVar[bool] = True
+    expires: ClassVar[bool] = True
+    """Whether it is dropped after its deadline; what tells how a request ended is not."""
     bound: ClassVar[tuple[str, ...]]
     """The fields whose digest the passport carries."""
 
@@ -145,6 +147,7 @@ class AnswerCompleted(Message):
 
     stream = "answers.completed.v1"
     laned = False
+    expires = False
     bound = ("question",)
     question: str
     text: str
@@ -193,6 +196,7 @@ class DocumentProgress(Message):
 
     stream = "documents.progress.v1"
     laned = False
+    expires = False
     bound = ("document",)
     document: DocumentReference
     state: JobState
@@ -225,6 +229,7 @@ class FixIndexed(Message):
 
     stream = "fixes.indexed.v1"
     laned = False
+    expires = False
     bound = ("fix",)
     fix: Fix
     state: Literal["active", "withdrawn", "failed"]

@@ -121,9 +121,16 @@ class ReplyLog:
     async def cancelled(self, lane: Level, request_id: str) -> bool:
         return bool(await self._redis.exists(_cancel_key(_key(lane, request_id))))
 
+    async def listened(self, lane: Level, request_id: str) -> bool:
+        """Whether anybody reads this log just now, in any process."""
+        [(_, readers)] = await self._redis.pubsub_numsub(_key(lane, request_id))
+        return readers > 0
+
     async def read(self, lane: Level, request_id: str, after: str | None = None) -> AsyncGenerator[Event]:
         """Every event after the id `after`, once and in order, up to the terminal one."""
         key, last = _key(lane, request_id), after or "0-0"
+        if _position(last) >= _position(_TERMINAL_ID):
+            return
         async with self._wakeups.of(key) as wakeup:
             while True:
                 wakeup.clear()
@@ -208,6 +215,11 @@ class _Wakeups:
 
 def _key(lane: Level, request_id: str) -> str:
     return f"reply:{{{lane.lower()}:{request_id}}}"
+
+
+def _position(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
 
 
 def _cancel_key(key: str) -> str:

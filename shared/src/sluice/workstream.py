@@ -29,7 +29,7 @@ return 1
 _DONE = """
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
 redis.call('XDEL', KEYS[1], ARGV[2])
-redis.call('SET', KEYS[2], '1', 'EX', ARGV[3])
+if KEYS[2] then redis.call('SET', KEYS[2], '1', 'EX', ARGV[3]) end
 return 1
 """
 _DELAY = """
@@ -147,6 +147,10 @@ class WorkStream:
         keys = [self.stream, self._done_key(message_id)]
         lifetime = int(_DONE_LIFETIME.total_seconds())
         return bool(await _run(self._done, keys, self.group, entry.entry_id, lifetime))
+
+    async def drop(self, entry: Entry) -> bool:
+        """Acknowledges and removes without counting the message as done: another copy of it may still be needed."""
+        return bool(await _run(self._done, [self.stream], self.group, entry.entry_id))
 
     async def delay(self, entry: Entry, delay: timedelta) -> bool:
         """Takes the entry off the stream, to come back after the delay with one failure more."""

@@ -20,9 +20,11 @@ class Handlers:
     replies: Replies
 
     def register(self, broker: Broker) -> None:
-        broker.consume(AnswerCompleted, self.on_answer_completed, concurrency=4, on_dead=self.on_dead_answer)
-        broker.consume(DocumentProgress, self.on_document_progress)
-        broker.consume(FixIndexed, self.on_fix_indexed)
+        broker.consume(
+            AnswerCompleted, self.on_answer_completed, concurrency=4, on_dead=self.on_dead_answer, patient=True
+        )
+        broker.consume(DocumentProgress, self.on_document_progress, patient=True)
+        broker.consume(FixIndexed, self.on_fix_indexed, patient=True)
 
     async def on_answer_completed(self, message: AnswerCompleted, delivery: Delivery) -> None:
         await keep_answer(self.conversations, self.replies, delivery.lane, message)

@@ -42,8 +42,12 @@ def register_documents(
     async def on_dead(message: DocumentSubmitted | DocumentDeleted, delivery: Delivery, error: SluiceError) -> None:
         await broker.publish(progress_of(message, delivery.attempt, JobState.FAILED, error=str(error)))
 
-    broker.consume(DocumentSubmitted, on_submitted, lane=lane, concurrency=document_concurrency, on_dead=on_dead)
-    broker.consume(DocumentDeleted, on_deleted, lane=lane, concurrency=delete_concurrency, on_dead=on_dead)
+    broker.consume(
+        DocumentSubmitted, on_submitted, lane=lane, concurrency=document_concurrency, on_dead=on_dead, patient=True
+    )
+    broker.consume(
+        DocumentDeleted, on_deleted, lane=lane, concurrency=delete_concurrency, on_dead=on_dead, patient=True
+    )
 
 
 def register_fixes(broker: Broker, teach: Teach, withdraw: Withdraw, *, lane: Level, concurrency: int) -> None:
@@ -62,8 +66,8 @@ def register_fixes(broker: Broker, teach: Teach, withdraw: Withdraw, *, lane: Le
             message.follow(FixIndexed, step="failed", fix=message.fix, state="failed", error=str(error))
         )
 
-    broker.consume(FixTaught, on_taught, lane=lane, concurrency=concurrency, on_dead=on_dead)
-    broker.consume(FixWithdrawn, on_withdrawn, lane=lane, concurrency=concurrency, on_dead=on_dead)
+    broker.consume(FixTaught, on_taught, lane=lane, concurrency=concurrency, on_dead=on_dead, patient=True)
+    broker.consume(FixWithdrawn, on_withdrawn, lane=lane, concurrency=concurrency, on_dead=on_dead, patient=True)
 
 
 def _require(right: Right, passport: Passport) -> None:

@@ -53,7 +53,7 @@ class Ingest:
             TransientError: what is needed is away.
         """
         scope.at(document.access_level)
-        await self._generations.begin(document, scope)
+        await self._begin(document, scope)
         file = await self._original(document, scope, report)
         await report(JobState.PARSING)
         parsed = await self._parse(file.data, file.name)
@@ -68,6 +68,15 @@ class Ingest:
         await self._fill_index(document, scope, len(parts))
         _log(document, parsed, len(rows))
         return Indexed(len(rows), title)
+
+    async def _begin(self, document: DocumentReference, scope: Scope) -> None:
+        """Where a newer generation was begun, an attempt of this one may have left chunks behind it."""
+        try:
+            await self._generations.begin(document, scope)
+        except ReplacedError:
+            newest = await self._generations.newest(document.document_id, scope)
+            await delete_before(newest, document.document_id, scope, blobs=self._blobs, index=self._index)
+            raise
 
     async def _original(self, document: DocumentReference, scope: Scope, report: Report) -> FetchedFile:
         if document.url is not None:

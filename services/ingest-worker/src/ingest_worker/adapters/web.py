@@ -16,7 +16,7 @@ import httpx2
 
 from ingest_worker.addresses import AllowedNetwork, Target, check_addresses, parse_url
 from ingest_worker.ports import FetchedFile
-from sluice.errors import TransientError, UnreadableDocumentError
+from sluice.errors import RemoteUnavailableError, UnreadableDocumentError
 
 logger = logging.getLogger(__name__)
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -62,17 +62,17 @@ class WebFetcher:
 
         Raises:
             UnreadableDocumentError: the URL or a redirect is refused, a cap is exceeded, or nothing is there.
-            TransientError: the server does not answer, is busy or too slow.
+            RemoteUnavailableError: the server does not answer, is busy or too slow.
         """
         try:
             async with asyncio.timeout(self._limits.seconds):
                 return await self._follow(url)
         except TimeoutError as error:
-            raise TransientError(
+            raise RemoteUnavailableError(
                 f"the address did not answer in full within {self._limits.seconds:g} seconds"
             ) from error
         except httpx2.HTTPError as error:
-            raise TransientError("the address does not answer, or breaks off") from error
+            raise RemoteUnavailableError("the address does not answer, or breaks off") from error
 
     async def _follow(self, url: str) -> FetchedFile:
         for _ in range(self._limits.redirects + 1):
@@ -120,7 +120,7 @@ async def _connect(client: httpx2.AsyncClient, target: Target, addresses: Sequen
             return await client.send(_request(client, target, address), stream=True, follow_redirects=False)
         except httpx2.ConnectError:
             logger.info("url.address-unreachable")
-    raise TransientError("the address cannot be connected to")
+    raise RemoteUnavailableError("the address cannot be connected to")
 
 
 def _request(client: httpx2.AsyncClient, target: Target, address: str) -> httpx2.Request:
@@ -137,7 +137,7 @@ def _request(client: httpx2.AsyncClient, target: Target, address: str) -> httpx2
 
 def _check_status(status: int) -> None:
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise TransientError(f"the address answers {status}")
+        raise RemoteUnavailableError(f"the address answers {status}")
     if status != HTTPStatus.OK:
         raise UnreadableDocumentError(f"the address answers {status}: nothing to read without signing in, or at all")
 
@@ -150,11 +150,11 @@ def _name(url: str, content_type: str) -> str:
 
 
 async def resolve_host(host: str, port: int) -> Sequence[str]:
-    """All addresses of a host by the system's resolver. Raises UnreadableDocumentError, TransientError."""
+    """All addresses of a host by the system's resolver. Raises UnreadableDocumentError, RemoteUnavailableError."""
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except socket.gaierror as error:
         if error.errno == socket.EAI_AGAIN:
-            raise TransientError("the host's name cannot be resolved at the moment") from error
+            raise RemoteUnavailableError("the host's name cannot be resolved at the moment") from error
         raise UnreadableDocumentError("there is no host of this name") from error
     return list(dict.fromkeys(str(place[0]) for *_, place in found))
