@@ -24,12 +24,6 @@ def test_the_limits_reach_the_parser_and_the_web(environment: pytest.MonkeyPatch
     assert (settings.web_limits.body_bytes, settings.web_limits.seconds) == (1000, 30)
 
 
-def test_a_lane_without_the_key_or_the_server_of_a_level_does_not_start(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("SLUICE_LANE", "INTERNAL")
-    with pytest.raises(ValidationError, match="SLUICE_INTERNAL_KEY_FILE and SLUICE_CHROMA_INTERNAL_URL"):
-        IngestSettings()
-
-
 def test_no_private_network_is_open_unless_it_is_named_with_its_port(environment: pytest.MonkeyPatch) -> None:
     assert IngestSettings().url_allowed_networks == ()
     environment.setenv("SLUICE_URL_ALLOWED_NETWORKS", "127.0.0.0/8:8080, [::1/128]:9090")

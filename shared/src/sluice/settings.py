@@ -120,3 +120,19 @@ class LaneSettings(CommonSettings):
     """A service that runs once a lane: the INTERNAL lane serves INTERNAL people and reads both levels."""
 
     lane: Level = Field(description="EXTERNAL or INTERNAL: whose requests this process serves.")
+
+
+class StoreSettings(LaneSettings, IndexSettings, KeySettings, EmbeddingSettings):
+    """A lane that reads or writes documents: it has the servers and keys of its levels, all of them and no others."""
+
+    @model_validator(mode="after")
+    def _lane_has_its_levels(self) -> Self:
+        for level in Level:
+            given = {
+                f"SLUICE_CHROMA_{level}_URL": level in self.chroma_urls,
+                f"SLUICE_{level}_KEY_FILE": level in self.level_key_files,
+            }
+            for name, present in given.items():
+                if present is not (level in self.lane.readable):
+                    raise ValueError(f"the {self.lane} lane {'must not be given' if present else 'needs'} {name}")
+        return self

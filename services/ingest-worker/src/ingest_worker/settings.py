@@ -1,14 +1,14 @@
 """All that the ingest-worker reads from its environment."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 from ingest_worker.adapters.web import WebLimits
 from ingest_worker.addresses import AllowedNetwork
 from ingest_worker.documents import ParserLimits
-from sluice.settings import EmbeddingSettings, IndexSettings, KeySettings, LaneSettings
+from sluice.settings import StoreSettings
 
 
 def _networks(value: Any) -> Any:
@@ -16,7 +16,7 @@ def _networks(value: Any) -> Any:
     return tuple(AllowedNetwork.parse(part) for part in value.split(",") if part) if isinstance(value, str) else value
 
 
-class IngestSettings(LaneSettings, IndexSettings, KeySettings, EmbeddingSettings):
+class IngestSettings(StoreSettings):
     port: int = Field(default=8111, description="Port of /healthz, /readyz and /metrics.")
     document_concurrency: int = Field(default=2, ge=1, description="Documents that one ingest-worker reads at once.")
     fix_concurrency: int = Field(default=4, ge=1, description="Fixes, and deletions, that it works on beside them.")
@@ -36,13 +36,6 @@ class IngestSettings(LaneSettings, IndexSettings, KeySettings, EmbeddingSettings
         default=(),
         description="Networks that URLs may lead to although they are private, `10.1.2.0/24:8080,...`; for tests.",
     )
-
-    @model_validator(mode="after")
-    def _lane_has_its_levels(self) -> Self:
-        for level in self.lane.readable:
-            if level not in self.level_key_files or level not in self.chroma_urls:
-                raise ValueError(f"the {self.lane} lane needs SLUICE_{level}_KEY_FILE and SLUICE_CHROMA_{level}_URL")
-        return self
 
     @property
     def parser_limits(self) -> ParserLimits:

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from sluice.settings import EmbeddingSettings, IndexSettings, KeySettings, LaneSettings
+from sluice.settings import StoreSettings
 
 
-class RetrieverSettings(LaneSettings, IndexSettings, KeySettings, EmbeddingSettings):
+class RetrieverSettings(StoreSettings):
     port: int = Field(default=8121, description="Port of /healthz, /readyz and /metrics.")
     retriever_concurrency: int = Field(default=8, ge=1, description="Questions that one retriever works on at once.")
     passages: int = Field(default=6, ge=1, le=20, description="Passages given to the model for a question.")
