@@ -51,6 +51,8 @@ def _told(state: str, **fields: Any) -> DocumentProgress:
         (_job("retrying"), _told("fetching")),
         (_job("retrying", attempt=1), _told("parsing", attempt=2)),
         (_job("indexing", attempt=1), _told("fetching", attempt=2)),
+        (_job("fetching", attempt=2), _told("done", attempt=1)),
+        (_job("queued", attempt=3), _told("deleted", attempt=2)),
     ],
 )
 def test_a_job_goes_forward(job: Job, told: DocumentProgress) -> None:
@@ -64,7 +66,7 @@ def test_a_job_goes_forward(job: Job, told: DocumentProgress) -> None:
         (_job("embedding", done=2), _told("embedding", done=2, total=9)),
         (_job("embedding"), _told("parsing")),
         (_job("fetching", attempt=2), _told("indexing", attempt=1)),
-        (_job("fetching", attempt=2), _told("done", attempt=1)),
+        (_job("fetching", attempt=2), _told("failed", attempt=1)),
         (_job("done"), _told("failed")),
         (_job("failed"), _told("done", attempt=2)),
         (_job("deleted"), _told("done", attempt=2)),

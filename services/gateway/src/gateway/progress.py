@@ -8,7 +8,11 @@ _ORDER = [JobState.QUEUED, JobState.FETCHING, JobState.PARSING, JobState.EMBEDDI
 
 def goes_forward(job: Job, message: DocumentProgress) -> bool:
     """Whether the message tells something later than what is known; messages may come twice and out of order."""
-    if job.state.terminal or message.attempt < job.attempt:
+    if job.state.terminal:
+        return False
+    if message.state in (JobState.DONE, JobState.DELETED):
+        return True  # what is done is done, also when a later attempt was begun meanwhile
+    if message.attempt < job.attempt:
         return False
     if message.state.terminal or message.attempt > job.attempt:
         return True
