@@ -1,6 +1,8 @@
 """Teach mode and log search over HTTP."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -10,7 +12,9 @@ from gateway.models import audit, fixes
 from sluice.access import Level
 from sluice.messages import FixIndexed, FixTaught, FixWithdrawn, LogsSearched
 from sluice.replies import Event
-from tests.support.gateway import RunningGateway, Workers
+from tests.support.gateway import RunningGateway, Workers, gateway_settings, running_gateway
+from tests.support.identity import Office
+from tests.support.servers import RedisServer
 from tests.support.waiting import until
 
 FIXES = "/api/v1/knowledge/fixes"
@@ -37,7 +41,8 @@ async def test_a_fix_is_taught_active_and_withdrawn(any_gateway: RunningGateway,
         for _ in range(2):
             assert (await admin.delete(f"{FIXES}/{fix_id}")).json()["state"] == "withdrawing"
         withdrawn = await workers.take(FixWithdrawn)
-        assert workers.idle(), "the second call published nothing"
+        await until(lambda: _withdrawals_read(workers), what="the second call's message")
+        assert workers.idle(), "it has the id of the first, so the receiver dropped it"
         await workers.broker.publish(withdrawn.follow(FixIndexed, "withdrawn", fix=withdrawn.fix, state="withdrawn"))
         await until(lambda: _is(admin, fix_id, "gone"), what="the fix to be gone")
         assert (await admin.get(FIXES)).json()["items"] == []
@@ -45,6 +50,77 @@ async def test_a_fix_is_taught_active_and_withdrawn(any_gateway: RunningGateway,
 
 async def _is(client: httpx2.AsyncClient, fix_id: str, state: str) -> bool:
     return await _state(client, fix_id) == state
+
+
+async def _withdrawals_read(workers: Workers) -> bool:
+    return await workers.broker.redis.xlen("fixes.withdrawn.v1.internal") == 0
+
+
+async def _withdrawing(workers: Workers, admin: httpx2.AsyncClient) -> FixWithdrawn:
+    """A fix's withdrawal that is sent, and that the receiver has not done."""
+    fix_id = (await admin.post(FIXES, json=FIX)).json()["id"]
+    await workers.take(FixTaught)
+    await admin.delete(f"{FIXES}/{fix_id}")
+    withdrawn = await workers.take(FixWithdrawn)
+    await until(lambda: _withdrawals_read(workers), what="the message's end")
+    await workers.broker.redis.delete(*await workers.broker.redis.keys("*fixes.withdrawn*:done:*"))
+    return withdrawn
+
+
+async def test_a_withdrawal_that_failed_says_why_and_is_sent_again(
+    any_gateway: RunningGateway, workers: Workers
+) -> None:
+    """On SQLite and on PostgreSQL."""
+    async with await any_gateway.admin() as admin:
+        first = await _withdrawing(workers, admin)
+        failed = first.follow(FixIndexed, fix=first.fix, state="failed", error="the index is broken")
+        await workers.broker.publish(failed)
+        again = await workers.take(FixWithdrawn)
+        assert (again.message_id, again.fix) == (first.message_id, first.fix)
+        shown = (await admin.get(f"{FIXES}/{first.fix.fix_id}")).json()
+        assert (shown["state"], shown["error"]) == ("withdrawing", "the index is broken")
+
+
+async def test_withdrawing_once_more_sends_the_message_once_more(
+    tmp_path: Path, empty_valkey: RedisServer, office: Office, workers: Workers
+) -> None:
+    """By itself, without the reconciler."""
+    settings = gateway_settings(tmp_path, empty_valkey.url, reconcile_seconds=600)
+    async with running_gateway(settings, office) as gateway, await gateway.admin() as admin:
+        first = await _withdrawing(workers, admin)
+        assert workers.idle()
+        assert (await admin.delete(f"{FIXES}/{first.fix.fix_id}")).json()["state"] == "withdrawing"
+        assert (await workers.take(FixWithdrawn)).message_id == first.message_id
+
+
+async def test_a_fix_that_nobody_tells_of_in_time_fails_and_a_withdrawal_is_sent_again(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    long_ago = datetime.now(UTC) - timedelta(seconds=gateway.settings.job_deadline_seconds + 3600)
+    async with await gateway.admin() as admin:
+        first = await _withdrawing(workers, admin)
+        taught = (await admin.post(FIXES, json=FIX)).json()["id"]
+        async with gateway.adapters.database.write() as connection:
+            await connection.execute(update(fixes).values(published_at=long_ago))
+        assert (await workers.take(FixWithdrawn)).fix == first.fix
+        await until(lambda: _is(admin, taught, "failed"), what="the fix to fail")
+        assert "teach it again" in (await admin.get(f"{FIXES}/{taught}")).json()["error"]
+
+
+async def test_a_withdrawal_goes_on_although_its_teacher_is_gone(
+    gateway: RunningGateway, workers: Workers, office: Office
+) -> None:
+    teacher = await gateway.person("teacher@razorpay.com", "read", "teach")
+    async with teacher, await gateway.admin() as admin:
+        me = (await teacher.get("/api/v1/me")).json()["id"]
+        first = await _withdrawing(workers, teacher)
+        assert (await admin.delete(f"/api/v1/people/{me}")).status_code == 204
+        async with gateway.adapters.database.write() as connection:
+            await connection.execute(update(fixes).values(published_at=None))
+        again = await workers.take(FixWithdrawn)
+    passport = office.verifier.verify(again.passport, stream=again.stream, job=again.request_id, asked=again.asked)
+    assert again.fix == first.fix
+    assert (passport.rights, passport.clearance) == ({"teach"}, Level.INTERNAL)
 
 
 async def test_teaching_needs_its_right_and_a_level_within_the_clearance(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gateway.errors import NotFoundError
-from gateway.passports import Errand
+from gateway.passports import Errand, Holder
 from gateway.ports import Conversations, Publisher, Replies
 from gateway.records import Conversation, Person, Turn
 from gateway.tokens import new_id
@@ -52,9 +52,16 @@ class Ask:
     async def find(self, person: Person, turn_id: str) -> Turn:
         """The person's turn, if they may still read what it rests on; else NotFoundError."""
         turn = await self.conversations.turn(person.id, turn_id)
-        if turn is None or person.clearance < turn.lane or person.clearance < turn.level:
-            raise NotFoundError("there is no such request")
+        if turn is None:
+            raise _not_found()
+        self.check(person, turn)
         return turn
+
+    @staticmethod
+    def check(person: Person, turn: Turn) -> None:
+        """Raises NotFoundError unless the person's clearance reaches up to what the turn rests on."""
+        if person.clearance < turn.lane or person.clearance < turn.level:
+            raise _not_found()
 
     async def _conversation(
         self, person: Person, question: str, conversation_id: str | None, now: datetime
@@ -74,7 +81,7 @@ class Ask:
 
     def _message(self, person: Person, turn: Turn, history: tuple[messages.Turn, ...]) -> Message:
         errand = Errand(
-            person=person,
+            holder=Holder.of(person),
             job=turn.id,
             kinds=_KINDS,
             deadline=turn.created_at + self.deadline,
@@ -84,6 +91,10 @@ class Ask:
         if history:
             return QuestionFollowedUp(question=turn.question, history=history, **envelope)
         return QuestionAsked(question=turn.question, search_query=turn.question, **envelope)
+
+
+def _not_found() -> NotFoundError:
+    return NotFoundError("there is no such request")
 
 
 def _open_turn(person: Person, conversation: Conversation, question: str, now: datetime) -> Turn:

@@ -3,21 +3,36 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from gateway.records import Person
-from sluice.access import Passport, PassportSigner
+from sluice.access import Level, Passport, PassportSigner, Right
 from sluice.messages import Message, digest_of
 
-_SLACK = timedelta(minutes=10)
+SLACK = timedelta(minutes=10)
 """How long a passport outlives its deadline, so that what is late can still be told."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errand:
-    """What a person wants done: its id, the streams that it travels, and when it is given up."""
+class Holder:
+    """Whom a passport is made for, and what it is good for."""
 
-    person: Person
+    tenant: str
+    subject: str
+    clearance: Level
+    rights: frozenset[Right]
+
+    @classmethod
+    def of(cls, person: Person) -> Self:
+        """The person with all that they may do now."""
+        return cls(tenant=person.tenant.slug, subject=person.id, clearance=person.clearance, rights=person.rights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errand:
+    """What is to be done for someone: its id, the streams that it travels, and when it is given up."""
+
+    holder: Holder
     job: str
     kinds: Sequence[type[Message]]
     deadline: datetime
@@ -25,22 +40,22 @@ class Errand:
 
     def passport(self) -> Passport:
         return Passport(
-            tenant=self.person.tenant.slug,
-            subject=self.person.id,
-            clearance=self.person.clearance,
-            rights=self.person.rights,
+            tenant=self.holder.tenant,
+            subject=self.holder.subject,
+            clearance=self.holder.clearance,
+            rights=self.holder.rights,
             job=self.job,
             asked=digest_of(self.kinds[0], **self.bound),
             streams=tuple(kind.stream for kind in self.kinds),
             issued_at=datetime.now(UTC),
-            expires_at=self.deadline + _SLACK,
+            expires_at=self.deadline + SLACK,
         )
 
     def envelope(self, signer: PassportSigner) -> dict[str, Any]:
         """The fields that each of its messages begins with."""
         return {
             "request_id": self.job,
-            "tenant": self.person.tenant.slug,
+            "tenant": self.holder.tenant,
             "passport": signer.sign(self.passport()),
             "deadline": self.deadline,
         }

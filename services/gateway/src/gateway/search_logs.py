@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.listen import given_up
-from gateway.passports import Errand
+from gateway.passports import Errand, Holder
 from gateway.ports import AuditLog, Publisher, Replies
 from gateway.records import AuditEntry, Person
 from gateway.tokens import new_id
@@ -46,7 +46,9 @@ class SearchLogs:
             )
         )
         deadline = datetime.now(UTC) + self.deadline
-        errand = Errand(person=person, job=job, kinds=(LogsSearched,), deadline=deadline, bound=_bound(search))
+        errand = Errand(
+            holder=Holder.of(person), job=job, kinds=(LogsSearched,), deadline=deadline, bound=_bound(search)
+        )
         await self.publisher.publish(LogsSearched(**search, **errand.envelope(self.signer)))
         return await self._terminal(person.clearance, job, deadline + _LATE)
 

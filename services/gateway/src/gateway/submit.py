@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from gateway.errors import NotFoundError
-from gateway.passports import Errand
+from gateway.passports import Errand, Holder
 from gateway.ports import AuditLog, Blobs, Catalog, Publisher
 from gateway.records import AuditEntry, Document, DocumentState, Job, Person
 from gateway.tokens import new_id
@@ -49,7 +49,7 @@ class Submit:
         if level not in person.clearance.readable:
             raise AccessDeniedError(f"you cannot write {level} documents")
         document = await asyncio.to_thread(_new_document, person, upload, level)
-        document, job = await self.catalog.submit(document, _new_job(person, document, "index"))
+        document, job = await self.catalog.submit(document, _new_job(person.id, document, "index"))
         await self._note(person, "document.submitted", document, job)
         if job.state is not JobState.DONE:
             await self._send(person, document, job, upload.data)
@@ -57,10 +57,13 @@ class Submit:
 
     async def delete(self, person: Person, document: Document) -> None:
         """Begins to delete a document; doing it again changes nothing."""
-        job = _new_job(person, document, "delete")
-        if await self.catalog.delete(document, job):
-            await self._note(person, "document.deleted", document, job)
-            await self.publish(person, document, job)
+        if begun := await self.catalog.delete(document.id, _new_job(person.id, document, "delete")):
+            await self._note(person, "document.deleted", *begun)
+            await self.publish(Holder.of(person), *begun)
+
+    async def delete_again(self, document: Document, last: Job) -> None:
+        """Begins anew what the last job did not bring to its end; the reconciler sends its message."""
+        await self.catalog.delete(document.id, _new_job(last.created_by, document, "delete"))
 
     async def find(self, person: Person, document_id: str) -> Document:
         """A document within the person's clearance; else NotFoundError."""
@@ -76,7 +79,7 @@ class Submit:
             raise NotFoundError("there is no such job")
         return found
 
-    async def publish(self, person: Person, document: Document, job: Job) -> None:
+    async def publish(self, holder: Holder, document: Document, job: Job) -> None:
         """Sends the job's message, under the same id each time, and notes that it was sent.
 
         A broker that is away does not fail what was accepted: the reconciler sends it again.
@@ -85,7 +88,7 @@ class Submit:
         message = kind(
             message_id=digest([job.id, kind.stream])[:32],
             document=reference_of(document, job),
-            **self.errand(person, document, job).envelope(self.signer),
+            **self.errand(holder, document, job).envelope(self.signer),
         )
         try:
             await self.publisher.publish(message)
@@ -94,9 +97,9 @@ class Submit:
         else:
             await self.catalog.published(job.id, datetime.now(UTC))
 
-    def errand(self, person: Person, document: Document, job: Job) -> Errand:
+    def errand(self, holder: Holder, document: Document, job: Job) -> Errand:
         return Errand(
-            person=person,
+            holder=holder,
             job=job.id,
             kinds=(_kind(job), DocumentProgress),
             deadline=datetime.now(UTC) + self.deadline,
@@ -104,14 +107,15 @@ class Submit:
         )
 
     async def _send(self, person: Person, document: Document, job: Job, data: bytes | None) -> None:
+        holder = Holder.of(person)
         if data is not None:
-            scope = self.errand(person, document, job).passport().scope
+            scope = self.errand(holder, document, job).passport().scope
             try:
                 await self.blobs.put(scope, document.access_level, original_path(document, job), data)
             except Exception:
                 await self.catalog.fail_job(job.id, "the upload could not be stored: upload it again")
                 raise
-        await self.publish(person, document, job)
+        await self.publish(holder, document, job)
 
     async def _note(self, person: Person, action: str, document: Document, job: Job) -> None:
         detail = {"job": job.id, "access_level": document.access_level, "generation": job.generation}
@@ -159,7 +163,7 @@ def _new_document(person: Person, upload: Upload, level: Level) -> Document:
     )
 
 
-def _new_job(person: Person, document: Document, kind: Literal["index", "delete"]) -> Job:
+def _new_job(person_id: str, document: Document, kind: Literal["index", "delete"]) -> Job:
     now = datetime.now(UTC)
     return Job(
         id=new_id(),
@@ -167,7 +171,7 @@ def _new_job(person: Person, document: Document, kind: Literal["index", "delete"
         generation=document.generation,
         kind=kind,
         state=JobState.QUEUED,
-        created_by=person.id,
+        created_by=person_id,
         created_at=now,
         updated_at=now,
     )

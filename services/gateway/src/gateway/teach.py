@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from gateway.errors import NotFoundError
-from gateway.passports import Errand
+from gateway.passports import Errand, Holder
 from gateway.ports import AuditLog, Fixes, Publisher
 from gateway.records import AuditEntry, FixRow, FixState, Person
 from gateway.tokens import new_id
@@ -43,18 +43,17 @@ class Teach:
         )
         await self.fixes.add(fix)
         await self._note(person, "fix.taught", fix)
-        await self.publish(person, fix)
+        await self.publish(Holder.of(person), fix)
         return fix
 
     async def withdraw(self, person: Person, fix_id: str) -> FixRow:
-        """Begins to take a fix back; doing it again changes nothing. Raises NotFoundError."""
+        """Begins to take a fix back; doing it again only sends the message again. Raises NotFoundError."""
         fix = await self.find(person, fix_id)
-        if fix.state is FixState.WITHDRAWING:
-            return fix
-        await self.fixes.withdraw(fix.id)
-        await self._note(person, "fix.withdrawn", fix)
-        fix = replace(fix, state=FixState.WITHDRAWING)
-        await self.publish(person, fix)
+        if fix.state is not FixState.WITHDRAWING:
+            await self.fixes.withdraw(fix.id)
+            await self._note(person, "fix.withdrawn", fix)
+            fix = replace(fix, state=FixState.WITHDRAWING, error=None)
+        await self.publish(Holder.of(person), fix)
         return fix
 
     async def find(self, person: Person, fix_id: str) -> FixRow:
@@ -64,15 +63,19 @@ class Teach:
             raise NotFoundError("there is no such fix")
         return fix
 
-    async def publish(self, person: Person, fix: FixRow) -> None:
-        """Sends what the fix's state asks for; a broker that is away is tried again by the reconciler."""
+    async def publish(self, holder: Holder, fix: FixRow) -> None:
+        """Sends what the fix's state asks for, under the same id each time: a receiver that is done drops it.
+
+        A broker that is away is tried again by the reconciler.
+        """
+        began = datetime.now(UTC)
         kind = FixWithdrawn if fix.state is FixState.WITHDRAWING else FixTaught
         content = Fix(fix_id=fix.id, question=fix.question, answer=fix.answer, access_level=fix.access_level)
         errand = Errand(
-            person=person,
+            holder=holder,
             job=fix.id,
             kinds=(kind, FixIndexed),
-            deadline=datetime.now(UTC) + self.deadline,
+            deadline=began + self.deadline,
             bound={"fix": content},
         )
         message_id = digest([fix.id, kind.stream])[:32]
@@ -81,7 +84,7 @@ class Teach:
         except TransientError as error:
             logger.warning("fix.not-published", exc_info=error, extra={"request_id": fix.id})
         else:
-            await self.fixes.published(fix.id, datetime.now(UTC))
+            await self.fixes.published(fix.id, began)
 
     async def _note(self, person: Person, action: str, fix: FixRow) -> None:
         detail = {"access_level": fix.access_level}

@@ -31,6 +31,11 @@ class SqlAccounts:
             row = (await connection.execute(select(tenants).where(tenants.c.slug == slug))).mappings().first()
         return record_of(Tenant, row) if row else None
 
+    async def tenant_of(self, tenant_id: str) -> Tenant | None:
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(tenants).where(tenants.c.id == tenant_id))).mappings().first()
+        return record_of(Tenant, row) if row else None
+
     async def tenants(self, page: Page) -> list[Tenant]:
         query = newest_first(select(tenants), tenants.c.created_at, tenants.c.id, page)
         async with self._database.read() as connection:

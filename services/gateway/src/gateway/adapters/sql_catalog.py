@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.adapters.sql import newest_first, once_more, record_of, values_of
@@ -73,18 +73,22 @@ class SqlCatalog:
         async with self._database.read() as connection:
             return [_document(row) for row in (await connection.execute(query)).mappings()]
 
-    async def delete(self, document: Document, job: Job) -> bool:
+    async def delete(self, document_id: str, job: Job) -> tuple[Document, Job] | None:
         under_way = select(jobs.c.id).where(
-            jobs.c.document_id == document.id, jobs.c.kind == "delete", jobs.c.state.not_in(_TERMINAL)
+            jobs.c.document_id == document_id, jobs.c.kind == "delete", jobs.c.state.not_in(_TERMINAL)
         )
+        locked = select(documents).where(documents.c.id == document_id).with_for_update()
         changes = {"state": DocumentState.DELETING, "updated_at": job.created_at}
         async with self._database.write() as connection:
-            await connection.execute(update(documents).where(documents.c.id == document.id).values(changes))
-            if (await connection.execute(under_way)).first():
-                return False
-            await _close_jobs(connection, document.id, "the document was deleted")
+            row = (await connection.execute(locked)).mappings().first()
+            if row is None or (await connection.execute(under_way)).first():
+                return None
+            document = replace(_document(row), state=DocumentState.DELETING, updated_at=job.created_at)
+            job = replace(job, generation=document.generation)
+            await connection.execute(update(documents).where(documents.c.id == document_id).values(changes))
+            await _close_jobs(connection, document_id, "the document was deleted")
             await connection.execute(insert(jobs).values(values_of(job)))
-        return True
+        return document, job
 
     async def job(self, tenant_id: str, job_id: str) -> tuple[Job, Document] | None:
         query = _JOB.where(jobs.c.id == job_id, documents.c.tenant_id == tenant_id)
@@ -97,11 +101,34 @@ class SqlCatalog:
             await connection.execute(update(jobs).where(jobs.c.id == job_id).values(published_at=at))
 
     async def unpublished(self, created_before: datetime) -> list[tuple[Job, Document]]:
-        query = _JOB.where(
+        return await self._oldest(
             jobs.c.state == JobState.QUEUED, jobs.c.published_at.is_(None), jobs.c.created_at < created_before
         )
+
+    async def overdue(self, published_before: datetime) -> list[tuple[Job, Document]]:
+        # Progress tells that a message was sent, also when the note of it was lost.
+        sent = or_(jobs.c.published_at.is_not(None), jobs.c.state != JobState.QUEUED)
+        at = func.coalesce(jobs.c.published_at, jobs.c.created_at)
+        return await self._oldest(jobs.c.state.not_in(_TERMINAL), sent, at < published_before)
+
+    async def undeleted(self, ended_before: datetime) -> list[tuple[Job, Document]]:
+        other = jobs.alias()
+        later = exists().where(
+            other.c.document_id == jobs.c.document_id,
+            other.c.kind == "delete",
+            or_(other.c.created_at > jobs.c.created_at, other.c.state.not_in(_TERMINAL)),
+        )
+        return await self._oldest(
+            documents.c.state == DocumentState.DELETING,
+            jobs.c.kind == "delete",
+            jobs.c.updated_at < ended_before,
+            ~later,
+        )
+
+    async def _oldest(self, *conditions: ColumnElement[bool]) -> list[tuple[Job, Document]]:
+        query = _JOB.where(*conditions).order_by(jobs.c.created_at).limit(100)
         async with self._database.read() as connection:
-            rows = (await connection.execute(query.order_by(jobs.c.created_at).limit(100))).mappings().all()
+            rows = (await connection.execute(query)).mappings().all()
         return [(_job(row), _document(row, "document__")) for row in rows]
 
     async def fail_job(self, job_id: str, error: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import RowMapping, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
 
 from gateway.adapters.sql import newest_first, record_of, values_of
 from gateway.database import Database
@@ -34,43 +34,57 @@ class SqlFixes:
             return [_fix(row) for row in (await connection.execute(query)).mappings()]
 
     async def withdraw(self, fix_id: str) -> None:
-        await self._set(fix_id, state=FixState.WITHDRAWING, published_at=None, updated_at=datetime.now(UTC))
+        async with self._database.write() as connection:
+            changes = {"state": FixState.WITHDRAWING, "error": None} | _to_send()
+            await connection.execute(update(fixes).where(fixes.c.id == fix_id).values(changes))
 
     async def published(self, fix_id: str, at: datetime) -> None:
-        await self._set(fix_id, published_at=at)
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(fixes).where(fixes.c.id == fix_id, fixes.c.updated_at <= at).values(published_at=at)
+            )
 
     async def unpublished(self, updated_before: datetime) -> list[FixRow]:
-        query = (
-            select(fixes)
-            .where(fixes.c.published_at.is_(None), fixes.c.updated_at < updated_before)
-            .where(or_(fixes.c.state == FixState.PENDING, fixes.c.state == FixState.WITHDRAWING))
+        return await self._open(fixes.c.published_at.is_(None), fixes.c.updated_at < updated_before)
+
+    async def overdue(self, published_before: datetime) -> list[FixRow]:
+        return await self._open(fixes.c.published_at < published_before)
+
+    async def fail(self, fix_id: str, error: str) -> None:
+        await self._change(fixes.c.id == fix_id, FixState.PENDING, state=FixState.FAILED, error=error)
+
+    async def withdraw_again(self, fix_id: str, error: str) -> None:
+        await self._change(fixes.c.id == fix_id, FixState.WITHDRAWING, error=error, **_to_send())
+
+    async def indexed(self, message: FixIndexed, tenant: str) -> None:
+        fix_id = message.fix.fix_id
+        mine = and_(
+            fixes.c.id == fix_id,
+            fixes.c.tenant_id.in_(select(tenants.c.id).where(tenants.c.slug == tenant)),
         )
+        if message.state == "withdrawn":
+            async with self._database.write() as connection:
+                await connection.execute(delete(fixes).where(mine, fixes.c.state == FixState.WITHDRAWING))
+            return
+        await self._change(mine, FixState.PENDING, state=FixState(message.state), error=message.error)
+        if message.state == "failed":
+            await self._change(mine, FixState.WITHDRAWING, error=message.error, **_to_send())
+
+    async def _open(self, *conditions: ColumnElement[bool]) -> list[FixRow]:
+        query = select(fixes).where(fixes.c.state.in_([FixState.PENDING, FixState.WITHDRAWING]), *conditions)
         async with self._database.read() as connection:
             rows = (await connection.execute(query.order_by(fixes.c.updated_at).limit(100))).mappings().all()
         return [_fix(row) for row in rows]
 
-    async def fail(self, fix_id: str, error: str) -> None:
-        await self._set(fix_id, state=FixState.FAILED, error=error)
-
-    async def indexed(self, message: FixIndexed, tenant: str) -> None:
-        fix_id = message.fix.fix_id
-        mine = (
-            fixes.c.id == fix_id,
-            fixes.c.tenant_id.in_(select(tenants.c.id).where(tenants.c.slug == tenant)),
-        )
+    async def _change(self, which: ColumnElement[bool], now: FixState, **changes: object) -> None:
+        """Changes a fix that is in the state `now`."""
         async with self._database.write() as connection:
-            if message.state == "withdrawn":
-                await connection.execute(delete(fixes).where(*mine, fixes.c.state == FixState.WITHDRAWING))
-            else:
-                await connection.execute(
-                    update(fixes)
-                    .where(*mine, fixes.c.state == FixState.PENDING)
-                    .values(state=FixState(message.state), error=message.error)
-                )
+            await connection.execute(update(fixes).where(which, fixes.c.state == now).values(**changes))
 
-    async def _set(self, fix_id: str, **changes: object) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(update(fixes).where(fixes.c.id == fix_id).values(**changes))
+
+def _to_send() -> dict[str, datetime | None]:
+    """A message that was being sent before this does not count as sent."""
+    return {"published_at": None, "updated_at": datetime.now(UTC)}
 
 
 def _fix(row: RowMapping) -> FixRow:

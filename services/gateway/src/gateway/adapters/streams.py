@@ -37,6 +37,10 @@ class BrokerReplies:
         with _translated():
             return await self._replies.finished(lane, request_id)
 
+    async def listened(self, lane: Level, request_id: str) -> bool:
+        with _translated():
+            return await self._replies.listened(lane, request_id)
+
     async def cancel(self, lane: Level, request_id: str) -> None:
         with _translated():
             await self._replies.cancel(lane, request_id)
