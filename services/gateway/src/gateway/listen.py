@@ -108,6 +108,8 @@ class Listen:
         if turn.id in self._listeners:
             return
         try:
+            if await self._replies.listened(turn.lane, turn.id):
+                return  # the client came back to another gateway, which cancels when it leaves that one
             await self._replies.cancel(turn.lane, turn.id)
             logger.info("chat.client-gone", extra={"request_id": turn.id})
         except SluiceError as error:
