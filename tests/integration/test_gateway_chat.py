@@ -1,7 +1,7 @@
 """Questions and answers: the events, the whole answer, resuming, cancelling."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from sqlalchemy import select, update
@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from gateway.models import people, turns
 from sluice.access import Level
 from sluice.messages import QuestionAsked, QuestionFollowedUp
-from sluice.replies import Event
+from sluice.replies import CancelledByClientError, Event
 from tests.support.gateway import (
     CHAT,
     RunningGateway,
@@ -148,7 +148,8 @@ async def test_a_stream_is_resumed_after_the_last_event_that_came(gateway: Runni
         assert (await admin.get(path, headers={"Last-Event-ID": events[-1][2]})).status_code == 204
         from_start = [event async for event in events_of(await admin.get(path, headers={"Last-Event-ID": accepted[2]}))]
         assert [name for name, _, _ in from_start] == ["token", "token", "done"]
-        assert (await admin.get(path, headers={"Last-Event-ID": "x"})).status_code == 422
+        for never_given in ("x", "4294967296-0", "9999999999-0"):
+            assert (await admin.get(path, headers={"Last-Event-ID": never_given})).status_code == 422
 
 
 async def test_a_client_that_comes_back_within_the_grace_keeps_its_work_alive(
@@ -164,6 +165,55 @@ async def test_a_client_that_comes_back_within_the_grace_keeps_its_work_alive(
             assert not await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id)
             await workers.answer(asked)
             assert [name async for name, _, _ in events_of(resumed)][-1] == "done"
+
+
+async def test_a_client_that_comes_back_to_another_gateway_keeps_its_work_alive_until_it_leaves_that_one(
+    gateway: RunningGateway, workers: Workers, tmp_path: Any, empty_valkey: RedisServer, office: Office
+) -> None:
+    async with running_gateway(gateway_settings(tmp_path, empty_valkey.url), office) as other:
+        async with await gateway.admin() as admin, admin.stream("POST", CHAT, json={"question": "Why?"}) as answer:
+            await anext(events_of(answer))
+            asked = await workers.take(QuestionAsked)
+        async with (
+            await other.admin() as admin,
+            admin.stream("GET", f"{CHAT}/requests/{asked.request_id}/events") as resumed,
+            aclosing(events_of(resumed)) as events,
+        ):
+            await anext(events)
+            await asyncio.sleep(1.5 * gateway.settings.resume_grace_seconds)  # the time itself is what is tested
+            assert not await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id)
+        await until(lambda: workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id), what="the cancellation")
+
+
+async def test_a_stream_ends_when_its_reader_is_suspended_and_so_does_the_work(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    person = await gateway.person("leaver@razorpay.com", "read")
+    async with (
+        await gateway.admin() as admin,
+        person,
+        person.stream("POST", CHAT, json={"question": "Why?"}) as answer,
+        aclosing(events_of(answer)) as events,
+    ):
+        me = (await person.get("/api/v1/me")).json()["id"]
+        asked = await workers.take(QuestionAsked)
+        assert (await anext(events))[0] == "accepted"
+        await admin.patch(f"/api/v1/people/{me}", json={"suspended": True})
+        telling = asyncio.create_task(_go_on(workers, asked))
+        told = [event async for event in events]
+        await telling
+    assert told[-1][0] == "error"
+    assert told[-1][1]["type"] == "urn:sluice:problem:not-signed-in"
+
+
+async def _go_on(workers: Workers, asked: QuestionAsked) -> None:
+    """Writes tokens until that is cancelled, for 20 s at most."""
+    writer = workers.broker.replies.writer(Level.INTERNAL, asked.request_id, 1)
+    with suppress(CancelledByClientError):
+        for _ in range(200):
+            await writer.append(Event("token", {"text": "more ", "attempt": 1}))
+            await asyncio.sleep(0.1)
+        raise AssertionError("nobody cancelled the work")
 
 
 async def test_work_is_cancelled_when_the_client_of_a_stream_stays_away(

@@ -7,10 +7,10 @@ from typing import Any
 import httpx2
 from sqlalchemy import update
 
-from gateway.models import jobs
+from gateway.models import jobs, people
 from sluice.access import Level
 from sluice.messages import DocumentDeleted, DocumentProgress, DocumentSubmitted, JobState
-from tests.support.gateway import RunningGateway, Workers, gateway_settings, running_gateway
+from tests.support.gateway import RunningGateway, Workers, events_of, gateway_settings, running_gateway
 from tests.support.identity import Office, passport
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
@@ -153,6 +153,33 @@ async def test_a_jobs_events_come_as_it_goes_on(gateway: RunningGateway, workers
     assert names == ["progress", "progress", "done"]
 
 
+async def test_a_jobs_events_end_with_the_session_the_right_or_the_clearance(gateway: RunningGateway) -> None:
+    names = ("suspended", "unentitled", "outsider")
+    persons = [await gateway.person(f"{name}@razorpay.com", "read", "upload") for name in names]
+    async with await gateway.admin() as admin, persons[0], persons[1], persons[2]:
+        ids = [(await person.get("/api/v1/me")).json()["id"] for person in persons]
+        opened = [asyncio.Event() for _ in persons]
+        following = [asyncio.create_task(_last_event(*each)) for each in zip(persons, names, opened, strict=True)]
+        await asyncio.gather(*(event.wait() for event in opened))
+        await admin.patch(f"/api/v1/people/{ids[0]}", json={"suspended": True})
+        await admin.patch(f"/api/v1/people/{ids[1]}", json={"rights": ["read"]})
+        async with gateway.adapters.database.write() as connection:
+            await connection.execute(update(people).where(people.c.id == ids[2]).values(email_verified=False))
+        ends = await asyncio.wait_for(asyncio.gather(*following), 15)
+    assert [end["type"].rpartition(":")[2] for end in ends] == ["not-signed-in", "access-denied", "not-found"]
+
+
+async def _last_event(person: httpx2.AsyncClient, name: str, opened: asyncio.Event) -> dict[str, Any]:
+    """What the events of a job end with on which nothing happens."""
+    job = (await _upload(person, (f"{name}.txt", b"text"))).json()["jobs"][0]
+    told: list[dict[str, Any]] = []
+    async with person.stream("GET", f"{JOBS}/{job['job_id']}/events") as answer:
+        async for _, data, _ in events_of(answer):
+            told.append(data)
+            opened.set()
+    return told[-1]
+
+
 async def test_a_deleted_document_is_deleting_then_gone_and_its_name_is_free_at_once(
     gateway: RunningGateway, workers: Workers
 ) -> None:
@@ -171,6 +198,25 @@ async def test_a_deleted_document_is_deleting_then_gone_and_its_name_is_free_at_
         await _report(workers, deleted, "deleted")
         await until(lambda: _is_gone(admin, path), what="the document's end")
         assert (await admin.get(f"{DOCUMENTS}/{again['document_id']}")).status_code == 200
+
+
+async def test_a_deletion_deletes_the_generation_that_there_is_then(
+    any_gateway: RunningGateway, workers: Workers
+) -> None:
+    """On SQLite and on PostgreSQL: an upload that came between reading the document and deleting it is deleted too."""
+    services = any_gateway.services
+    async with await any_gateway.admin() as admin:
+        accepted = (await _upload(admin, ("a.txt", b"one"))).json()["jobs"][0]
+        person = await services.accounts.person((await admin.get("/api/v1/me")).json()["id"])
+        assert person
+        document = await services.submit.find(person, accepted["document_id"])
+        await _upload(admin, ("a.txt", b"two"))
+        await services.submit.delete(person, document)
+        deleted = await workers.take(DocumentDeleted)
+        assert deleted.document.generation == 2
+        await _report(workers, deleted, "deleted")
+        path = f"{DOCUMENTS}/{accepted['document_id']}"
+        await until(lambda: _is_gone(admin, path), what="the document's end")
 
 
 async def _is_gone(client: httpx2.AsyncClient, path: str) -> bool:
@@ -221,6 +267,49 @@ async def test_an_upload_that_is_larger_than_all_may_be_is_cut_off(
         )
     for answer in (said, unsaid):
         assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+
+
+async def test_the_body_of_an_upload_is_read_only_for_those_who_may_upload(gateway: RunningGateway) -> None:
+    """Who may not has the answer while most of the body is still to come."""
+    reader = await gateway.person("reader@razorpay.com", "read")
+    async with reader:
+        tokens = {"": 401, "Authorization: Bearer nobody\r\n": 401}
+        tokens[f"Authorization: {reader.headers['authorization']}\r\n"] = 403
+        for header, status in tokens.items():
+            assert await _status_of_a_begun_upload(gateway, header) == status
+
+
+async def _status_of_a_begun_upload(gateway: RunningGateway, header: str) -> int:
+    from_server, to_server = await asyncio.open_connection("127.0.0.1", gateway.settings.port)
+    part = b"--b\r\nContent-Disposition: form-data; name=files; filename=a\r\n\r\n" + b"x" * 100_000
+    head = f"POST {DOCUMENTS} HTTP/1.1\r\nHost: localhost\r\n{header}Transfer-Encoding: chunked\r\n"
+    to_server.write(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode())
+    to_server.write(b"%x\r\n%b\r\n" % (len(part), part))  # and no last chunk
+    try:
+        status_line = await asyncio.wait_for(from_server.readline(), 10)
+    finally:
+        to_server.close()
+    return int(status_line.split()[1])
+
+
+async def test_a_form_that_cannot_be_read_is_refused(gateway: RunningGateway) -> None:
+    async with await gateway.admin() as admin:
+        kinds = ("multipart/form-data", "multipart/form-data; boundary=b", "multipart/form-data; boundary=b; charset=x")
+        for kind in kinds:
+            answer = await admin.post(DOCUMENTS, content=b"--c\r\nno form", headers={"Content-Type": kind})
+            assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), kind
+
+
+async def test_what_a_browser_sends_for_fields_left_out_is_left_out(gateway: RunningGateway) -> None:
+    async with await gateway.admin() as admin:
+        fields = ('files; filename=""', "access_level", "urls")
+        head = [f"--b\r\nContent-Disposition: form-data; name={field}\r\n\r\n" for field in fields]
+        body = f"{head[0]}\r\n{head[1]}\r\n{head[2]}https://example.com/\r\n--b--\r\n"
+        answer = await admin.post(
+            DOCUMENTS, content=body.encode(), headers={"Content-Type": "multipart/form-data; boundary=b"}
+        )
+        assert answer.status_code == 202, answer.text
+        assert [job["name"] for job in answer.json()["jobs"]] == ["https://example.com/"]
 
 
 async def test_a_file_name_is_never_a_path(gateway: RunningGateway, workers: Workers) -> None:

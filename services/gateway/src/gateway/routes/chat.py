@@ -1,6 +1,8 @@
 """/api/v1/chat: questions and their streamed answers."""
 
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -10,14 +12,16 @@ from pydantic import StringConstraints
 from gateway.errors import InvalidInputError
 from gateway.problems import respond
 from gateway.records import Person, Turn
-from gateway.routes.dependencies import Reader, ServicesIn
+from gateway.routes.dependencies import Present, PresentReader, Reader, ServicesIn
 from gateway.routes.schemas import Body, IdIn, IdPath, Output, Text
 from gateway.routes.streaming import EVENT_STREAM, event_stream, unless_gone
 from gateway.services import Services
+from sluice.errors import SluiceError
 from sluice.replies import Event
 
 router = APIRouter(prefix="/api/v1/chat", tags=["chat"])
 _EVENT_ID = re.compile(r"[0-9]{1,10}-[0-9]{1,19}")
+_LAST_ATTEMPT = 4294967295
 
 
 class QuestionIn(Body):
@@ -40,31 +44,32 @@ class AnswerOut(Output):
 async def post_question(
     body: QuestionIn,
     request: Request,
-    reader: Reader,
+    present: PresentReader,
     services: ServicesIn,
     accept: Annotated[str, Header(max_length=1000)] = "",
 ) -> Response | AnswerOut:
     """Server-sent events, or with `Accept: application/json` the whole answer at once."""
+    reader = await present.person()
     turn = await services.ask(reader, body.question, body.conversation_id)
     if "application/json" in accept and "text/event-stream" not in accept:
         return await unless_gone(request, _whole(services, reader, turn))
-    return _events(services, turn, None)
+    return _events(services, present, turn, None)
 
 
 @router.get("/requests/{request_id}/events", response_class=Response, responses=EVENT_STREAM)
 async def get_events(
     request_id: IdPath,
-    reader: Reader,
+    reader: PresentReader,
     services: ServicesIn,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The same events again, after `Last-Event-ID`; 204 when that was the last one."""
-    turn = await services.ask.find(reader, request_id)
-    if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
+    turn = await services.ask.find(await reader.person(), request_id)
+    if last_event_id is not None and not _may_be_given(last_event_id):
         raise InvalidInputError("Last-Event-ID", "is not one that this stream gave")
     if Event("", id=last_event_id or "").terminal:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    return _events(services, turn, last_event_id)
+    return _events(services, reader, turn, last_event_id)
 
 
 @router.delete("/requests/{request_id}", status_code=HTTPStatus.NO_CONTENT)
@@ -73,8 +78,28 @@ async def delete_request(request_id: IdPath, reader: Reader, services: ServicesI
     await services.ask.cancel(reader, request_id)
 
 
-def _events(services: Services, turn: Turn, after: str | None) -> Response:
-    return event_stream(services.listen.stream(turn, after), services.settings.heartbeat_seconds)
+def _may_be_given(event_id: str) -> bool:
+    """Whether a stream can have given the id: the terminal event has the highest of all."""
+    return bool(_EVENT_ID.fullmatch(event_id)) and int(event_id.partition("-")[0]) <= _LAST_ATTEMPT
+
+
+def _events(services: Services, reader: Present, turn: Turn, after: str | None) -> Response:
+    events = _while_allowed(services, reader, turn, services.listen.stream(turn, after))
+    return event_stream(events, services.settings.heartbeat_seconds)
+
+
+async def _while_allowed(
+    services: Services, reader: Present, turn: Turn, events: AsyncGenerator[Event]
+) -> AsyncGenerator[Event]:
+    """The events, until the reader may not have them any more. A silent stream tells nothing and ends at its next."""
+    async with aclosing(events):
+        async for event in events:
+            try:
+                services.ask.check(await reader.person(), turn)
+            except SluiceError as error:
+                yield Event("error", error.problem(turn.id))
+                return
+            yield event
 
 
 async def _whole(services: Services, reader: Person, turn: Turn) -> Response | AnswerOut:

@@ -1,11 +1,17 @@
 """POST /api/v1/knowledge/documents: many files and URLs in one multipart form."""
 
 import unicodedata
+from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, UploadFile
+from fastapi import APIRouter, Depends, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, HttpUrl, TypeAdapter, ValidationError
+from starlette.datastructures import FormData
+from starlette.datastructures import UploadFile as StarletteUploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from gateway.errors import InvalidInputError, TooLargeError
 from gateway.routes.dependencies import ServicesIn, Uploader
@@ -16,6 +22,8 @@ from sluice.access import Level
 from sluice.errors import AccessDeniedError
 
 PATH = "/api/v1/knowledge/documents"
+_LISTS = ("files", "urls")
+_NO_LEVEL = ("access_level", "")
 _MAX_NAME = 200
 _MAX_URL = 2000
 _URL: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
@@ -28,6 +36,42 @@ class UploadForm(BaseModel):
     files: list[UploadFile] = []
     urls: list[str] = []
     access_level: Level = Level.INTERNAL
+
+
+_SCHEMA = UploadForm.model_json_schema(ref_template="#/components/schemas/{model}")
+_DESCRIBED: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"multipart/form-data": {"schema": {k: v for k, v in _SCHEMA.items() if k != "$defs"}}},
+    }
+}
+
+
+async def _upload_form(request: Request, _: Uploader) -> AsyncIterator[UploadForm]:
+    """The form of someone who may upload. Nobody else's body is read: it may be large, and takes memory and disk."""
+    try:
+        form = await request.form()
+    except (ClientDisconnect, ValueError, LookupError) as error:
+        raise HTTPException(HTTPStatus.BAD_REQUEST, "the form cannot be read") from error
+    try:
+        yield _validated(form)
+    finally:
+        await form.close()
+
+
+def _validated(form: FormData) -> UploadForm:
+    lists: dict[str, Any] = {name: [v for v in form.getlist(name) if not _left_out(v)] for name in _LISTS}
+    others = {name: value for name, value in form.items() if name not in _LISTS and (name, value) != _NO_LEVEL}
+    try:
+        return UploadForm.model_validate(lists | others)
+    except ValidationError as error:
+        told = error.errors(include_url=False, include_input=False)
+        raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in told]) from error
+
+
+def _left_out(value: object) -> bool:
+    """What a browser sends for a file input that nothing was chosen in."""
+    return isinstance(value, StarletteUploadFile) and not value.filename and not value.size
 
 
 class JobAccepted(Output):
@@ -43,9 +87,14 @@ class Accepted(Output):
 def create_router(settings: GatewaySettings) -> APIRouter:
     router = APIRouter(tags=["knowledge"])
 
-    @router.post(PATH, status_code=HTTPStatus.ACCEPTED)
+    @router.post(
+        PATH,
+        status_code=HTTPStatus.ACCEPTED,
+        openapi_extra=_DESCRIBED,
+        responses={422: {"description": "Which field is wrong, and why."}},
+    )
     async def post_documents(
-        form: Annotated[UploadForm, Form(media_type="multipart/form-data")], uploader: Uploader, services: ServicesIn
+        form: Annotated[UploadForm, Depends(_upload_form)], uploader: Uploader, services: ServicesIn
     ) -> Accepted:
         """A job a document. The same name, level and bytes as before: done at once."""
         if form.access_level not in uploader.clearance.readable:
