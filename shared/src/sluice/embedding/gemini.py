@@ -26,6 +26,7 @@ class GeminiEmbedder:
             api_key=settings.gemini_api_key.get_secret_value(),
             http_options=types.HttpOptions(
                 base_url=settings.gemini_base_url,
+                api_version="v1beta",
                 timeout=30_000,
                 retry_options=types.HttpRetryOptions(attempts=1),
                 httpx_async_client=httpx2.AsyncClient(timeout=30),
