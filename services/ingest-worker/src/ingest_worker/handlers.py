@@ -62,9 +62,8 @@ def register_fixes(broker: Broker, teach: Teach, withdraw: Withdraw, *, lane: Le
         await broker.publish(message.follow(FixIndexed, step="withdrawn", fix=message.fix, state="withdrawn"))
 
     async def on_dead(message: FixTaught | FixWithdrawn, delivery: Delivery, error: SluiceError) -> None:
-        await broker.publish(
-            message.follow(FixIndexed, step="failed", fix=message.fix, state="failed", error=str(error))
-        )
+        step = f"failed-{message.created_at.isoformat()}"  # it may be sent again, and fail again
+        await broker.publish(message.follow(FixIndexed, step=step, fix=message.fix, state="failed", error=str(error)))
 
     broker.consume(FixTaught, on_taught, lane=lane, concurrency=concurrency, on_dead=on_dead, patient=True)
     broker.consume(FixWithdrawn, on_withdrawn, lane=lane, concurrency=concurrency, on_dead=on_dead, patient=True)
