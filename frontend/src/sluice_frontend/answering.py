@@ -13,7 +13,7 @@ _CITATIONS = re.compile(r"\s*\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\]")
 
 def told_by(tier: str) -> str:
     """Who answered, in words."""
-    return "Quoted from your documents" if tier == _EXTRACTIVE else f"Answered by {tier}"
+    return "Quoted from your documents: no model wrote this" if tier == _EXTRACTIVE else f"Answered by {tier}"
 
 
 def without_citations(text: str) -> str:
