@@ -48,7 +48,8 @@ class Machine:
                 [SLUICE, "up"], env=self.environment, cwd=self.folder, stdout=terminal, stderr=terminal
             )
         self.process = process
-        wait_for(lambda: "Sluice is up" in self.said or process.poll(), seconds=START_SECONDS, what="the system is up")
+        welcomed = "Ctrl-C stops everything"  # the last line of the welcome
+        wait_for(lambda: welcomed in self.said or process.poll(), seconds=START_SECONDS, what="the system is up")
         assert process.poll() is None, self.said
         return process
 

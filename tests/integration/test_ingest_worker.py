@@ -168,9 +168,9 @@ def lane_settings(lane: Level, valkey: RedisServer, chromas: dict[Level, str]) -
         lane=lane,
         redis_url=valkey.url,  # pyright: ignore[reportArgumentType]
         external_key_file=Path("unused"),
-        internal_key_file=Path("unused"),
+        internal_key_file=Path("unused") if lane is INTERNAL else None,
         chroma_external_url=chromas[EXTERNAL],
-        chroma_internal_url=chromas[INTERNAL],
+        chroma_internal_url=chromas[INTERNAL] if lane is INTERNAL else None,
         document_concurrency=1,
         max_attempts=2,
         shutdown_grace_seconds=1,
