@@ -279,9 +279,14 @@ async def test_a_document_deleted_while_it_was_embedded_never_reaches_the_index(
         await office.submit("text")
 
 
-async def test_deleting_again_and_deleting_what_never_was_are_no_errors(office: Office) -> None:
+async def test_deleting_again_and_deleting_what_never_was_are_no_errors_and_harm_nothing_else(office: Office) -> None:
+    await office.submit("text")
+    kept = dict(office.index.rows)
+    await office.delete(reference(document_id="never-was"), STAFF)
+    assert office.index.rows == kept != {}
     await office.delete(reference(), STAFF)
     await office.delete(reference(), STAFF)
+    assert office.index.rows == {}
 
 
 async def test_a_page_is_fetched_once_kept_as_the_original_and_called_by_its_own_title(office: Office) -> None:
