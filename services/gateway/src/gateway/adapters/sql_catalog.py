@@ -97,8 +97,9 @@ class SqlCatalog:
         return (_job(row), _document(row, "document__")) if row else None
 
     async def published(self, job_id: str, at: datetime) -> None:
+        first = and_(jobs.c.id == job_id, jobs.c.published_at.is_(None))
         async with self._database.write() as connection:
-            await connection.execute(update(jobs).where(jobs.c.id == job_id).values(published_at=at))
+            await connection.execute(update(jobs).where(first).values(published_at=at))
 
     async def unpublished(self, created_before: datetime) -> list[tuple[Job, Document]]:
         return await self._oldest(
