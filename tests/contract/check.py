@@ -9,14 +9,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sluice.messages import MESSAGES, Message
+from sluice.messages import MESSAGES, UNSIGNED, Message, Unsigned
 
 FOLDER = Path(__file__).parent / "messages"
 
 
-def schema_of(kind: type[Message]) -> dict[str, Any]:
+KINDS: tuple[type[Message] | type[Unsigned], ...] = (*MESSAGES, *UNSIGNED)
+
+
+def schema_of(kind: type[Message] | type[Unsigned]) -> dict[str, Any]:
     """What a producer in another language must send."""
-    return {"stream": kind.stream, "laned": kind.laned, "bound": list(kind.bound), **kind.model_json_schema()}
+    signed = {"laned": kind.laned, "bound": list(kind.bound)} if issubclass(kind, Message) else {}
+    return {"stream": kind.stream, **signed, **kind.model_json_schema()}
 
 
 def breaks(old: Any, new: Any, at: str = "") -> list[str]:
@@ -41,7 +45,7 @@ def breaks(old: Any, new: Any, at: str = "") -> list[str]:
     return found
 
 
-def check(kind: type[Message], *, accept: bool) -> list[str]:
+def check(kind: type[Message] | type[Unsigned], *, accept: bool) -> list[str]:
     file = FOLDER / f"{kind.stream}.json"
     current = schema_of(kind)
     if not file.exists():
@@ -65,10 +69,10 @@ def check(kind: type[Message], *, accept: bool) -> list[str]:
 def main() -> int:
     accept = "--accept" in sys.argv[1:]
     FOLDER.mkdir(exist_ok=True)
-    problems = [problem for kind in MESSAGES for problem in check(kind, accept=accept)]
-    known = {f"{kind.stream}.json" for kind in MESSAGES}
+    problems = [problem for kind in KINDS for problem in check(kind, accept=accept)]
+    known = {f"{kind.stream}.json" for kind in KINDS}
     problems += [f"{file.name}: no message has this stream" for file in FOLDER.iterdir() if file.name not in known]
-    print("\n".join(problems) or f"contracts: {len(MESSAGES)} messages, nothing broken")
+    print("\n".join(problems) or f"contracts: {len(KINDS)} messages, nothing broken")
     return 1 if problems else 0
 
 

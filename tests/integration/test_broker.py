@@ -118,7 +118,7 @@ async def test_a_transient_error_is_retried_and_then_given_up_with_the_waiting_t
     async def on_dead(_: QuestionAsked, __: Delivery, error: SluiceError) -> None:
         told.append(error.detail)
 
-    async with consuming(any_redis, office, handler, on_dead=on_dead, settings={"max_attempts": 3}) as broker:
+    async with consuming(any_redis, office, handler, on_dead=on_dead, settings={"retry": {"attempts": 3}}) as broker:
         message = question(office)
         await broker.publish(message)
         await until(lambda: client.xlen(DEAD), what="a dead letter")
@@ -145,7 +145,7 @@ async def test_a_patient_consumer_outlasts_an_outage_but_not_somebody_elses_serv
     async def on_dead(message: QuestionAsked, __: Delivery, ___: SluiceError) -> None:
         told.append(message.question)
 
-    impatient = {"max_attempts": 2}
+    impatient = {"retry": {"attempts": 2}}
     async with consuming(any_redis, office, handler, on_dead=on_dead, patient=True, settings=impatient) as broker:
         await broker.publish(question(office))
         await broker.publish(question(office, "remote"))

@@ -172,7 +172,7 @@ def lane_settings(lane: Level, valkey: RedisServer, chromas: dict[Level, str]) -
         chroma_external_url=chromas[EXTERNAL],
         chroma_internal_url=chromas[INTERNAL] if lane is INTERNAL else None,
         document_concurrency=1,
-        max_attempts=2,
+        retry={"attempts": 2},
         shutdown_grace_seconds=1,
     )
 

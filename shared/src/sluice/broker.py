@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import secrets
+import signal
 import socket
 import time
 from contextlib import suppress
@@ -21,16 +22,17 @@ from redis.exceptions import RedisError
 
 from sluice.access import Level, PassportVerifier
 from sluice.connection import connect
-from sluice.consumer import Consumer, Delivery, Handler, OnDead
+from sluice.consumer import Arrival, Consumer, Delivery, Handler, OnDead, SignedConsumer, UnsignedConsumer
 from sluice.errors import TransientError
-from sluice.messages import Message
+from sluice.messages import Message, Unsigned
 from sluice.replies import ReplyLog
 from sluice.settings import CommonSettings
-from sluice.workstream import BODY_FIELD, WorkStream
+from sluice.workstream import Publication, WorkStream
 
-__all__ = ["Broker", "Delivery"]
+__all__ = ["Arrival", "Broker", "Delivery"]
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
+U = TypeVar("U", bound=Unsigned)
 _POLL_MS = 1000
 _WAKE_SECONDS = 0.5
 
@@ -51,30 +53,55 @@ class Broker:
         self._service = service
         self._consumer = f"{service}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._verifier = verifier
-        self._consumers: list[Consumer[Any]] = []
+        self._publication = Publication(self.redis)
+        self._consumers: list[Consumer[Any, Any]] = []
         self._upkeep: asyncio.Task[None] | None = None
+        self.lost = asyncio.Event()
+        """Set when a group that was there is gone: what its stream held may be gone too. Whoever mends it clears it."""
+        self.broken = False
+        """Whether this process can take no more messages and has to end."""
 
     def consume(
         self,
         kind: type[M],
-        handler: Handler[M],
+        handler: Handler[M, Delivery],
         *,
         lane: Level | None = None,
         concurrency: int = 1,
-        on_dead: OnDead[M] | None = None,
+        prefetch: int = 0,
+        on_dead: OnDead[M, Delivery] | None = None,
         patient: bool = False,
     ) -> None:
         """Handles the stream's messages, at most `concurrency` at once, under a lease that is renewed meanwhile.
 
         A PermanentError buries the message and calls `on_dead`; any other error delays it, up to a number of attempts.
         A `patient` consumer goes on after a TransientError (but a RemoteUnavailableError) until the message's deadline.
+        `prefetch` messages more are read ahead, for handlers that take less time than the reading.
         """
-        stream = kind.stream_of(lane) if lane else kind.stream
+        work = self._work(kind.stream_of(lane) if lane else kind.stream)
+        consumer: SignedConsumer[M] = SignedConsumer(
+            kind, handler, on_dead, work, self._settings, patient=patient, verifier=self._verifier
+        )
+        self._subscribe(consumer, concurrency, prefetch)
+
+    def consume_unsigned(
+        self, kind: type[U], handler: Handler[U, Arrival], *, concurrency: int = 1, patient: bool = False
+    ) -> None:
+        """The same for what comes without a passport."""
+        work = self._work(kind.stream)
+        self._subscribe(UnsignedConsumer(kind, handler, None, work, self._settings, patient=patient), concurrency, 0)
+
+    def _work(self, stream: str) -> WorkStream:
         lease = timedelta(seconds=self._settings.lease_seconds)
-        work = WorkStream(self.redis, stream, group=self._service, consumer=self._consumer, lease=lease)
-        consumer = Consumer(kind, handler, on_dead, work, self._verifier, self._settings, patient=patient)
+        return WorkStream(self.redis, stream, group=self._service, consumer=self._consumer, lease=lease)
+
+    def _subscribe(self, consumer: Consumer[Any, Any], concurrency: int, prefetch: int) -> None:
         source = StreamSub(
-            stream, group=self._service, consumer=self._consumer, max_records=1, polling_interval=_POLL_MS
+            consumer.work.stream,
+            group=self._service,
+            consumer=self._consumer,
+            max_records=1 + prefetch,
+            polling_interval=_POLL_MS,
         )
         consumer.subscriber = self.faststream.subscriber(
             stream=source,
@@ -87,8 +114,10 @@ class Broker:
         consumer.subscriber(consumer.handle)
         self._consumers.append(consumer)
 
-    async def publish(self, message: Message) -> None:
+    async def publish(self, message: Message) -> bool:
         """Puts the message on its stream, in the lane of its passport's clearance.
+
+        False: it is there already, waits to be tried again, is dead, or was handled in the last hour.
 
         Raises:
             InvalidPassportError: the passport does not allow this message.
@@ -97,7 +126,11 @@ class Broker:
             message.passport, stream=type(message).stream, job=message.request_id, asked=message.asked
         )
         stream = message.stream_of(passport.clearance)
-        await self.redis.xadd(stream, {BODY_FIELD: message.model_dump_json()})
+        return await self._publication(stream, message.message_id, message.model_dump_json())
+
+    async def publish_unsigned(self, message: Unsigned, message_id: str) -> bool:
+        """Puts a hint on its stream, once while its id stands there or was handled in the last hour."""
+        return await self._publication(message.stream, message_id, message.model_dump_json())
 
     async def start(self) -> None:
         """Makes the groups and begins to consume. Raises redis.RedisError when the broker is away."""
@@ -105,6 +138,7 @@ class Broker:
             await consumer.work.ensure_group()
         await self.faststream.start()
         self._upkeep = asyncio.create_task(self._keep_up())
+        self._upkeep.add_done_callback(self._end_if_broken)
 
     async def stop(self) -> None:
         """Takes nothing more, waits for what has started up to the grace, and closes the connections."""
@@ -138,11 +172,21 @@ class Broker:
             try:
                 reap = time.monotonic() - last_reaped >= self._settings.lease_seconds / 3
                 for consumer in self._consumers:
-                    await consumer.keep_up(reap=reap)
+                    if await consumer.keep_up(reap=reap):
+                        logger.error("broker.lost-group", extra={"stream": consumer.work.stream})
+                        self.lost.set()
                 last_reaped = time.monotonic() if reap else last_reaped
             except (RedisError, OSError) as error:
                 logger.warning("broker.away", extra={"error": type(error).__name__})
             await asyncio.sleep(_WAKE_SECONDS)
+
+    def _end_if_broken(self, upkeep: "asyncio.Task[None]") -> None:
+        """Without upkeep nothing is retried or reaped: the process ends, and is started again by whoever watches it."""
+        if upkeep.cancelled():
+            return
+        self.broken = True
+        logger.critical("broker.broken", exc_info=upkeep.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _parse(raw: Any) -> StreamMessage[Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,98 +22,122 @@ from sluice.errors import (
     TooManyAttemptsError,
     TransientError,
 )
-from sluice.messages import Message
+from sluice.messages import Message, Part, Unsigned
 from sluice.replies import SupersededError
 from sluice.settings import CommonSettings
 from sluice.telemetry import log_context
 from sluice.workstream import Entry, Hold, WorkStream
 
 logger = logging.getLogger(__name__)
+P = TypeVar("P", bound=Part)
+D = TypeVar("D", bound="Arrival")
 M = TypeVar("M", bound=Message)
 _HANDLED = Counter("sluice_messages_total", "Messages by what became of them.", ["stream", "outcome"])
 _SECONDS = Histogram("sluice_handler_seconds", "Time in the handler.", ["stream"])
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """What is known of a message beside itself; the passport was verified before the handler is called."""
+class Arrival:
+    """What is known of a message beside itself: which attempt this is, and when it was put on the stream."""
 
-    passport: Passport
     attempt: int
+    queued_at: datetime
 
     @property
     def redelivered(self) -> bool:
         return self.attempt > 1
+
+
+@dataclass(frozen=True)
+class Delivery(Arrival):
+    """The same for a message whose passport was verified before its handler is called."""
+
+    passport: Passport
 
     @property
     def lane(self) -> Level:
         return self.passport.clearance
 
 
-Handler = Callable[[M, Delivery], Awaitable[None]]
-OnDead = Callable[[M, Delivery, SluiceError], Awaitable[None]]
+Handler = Callable[[P, D], Awaitable[None]]
+OnDead = Callable[[P, D, SluiceError], Awaitable[None]]
 
 
-class Consumer(Generic[M]):
-    """Takes the entries of one stream, each to one of its ends."""
+class Consumer(Generic[P, D]):
+    """Takes the entries of one stream, each to one of its ends. Its subclasses say whom they let in."""
 
     subscriber: Any
 
     def __init__(
         self,
-        kind: type[M],
-        handler: Handler[M],
-        on_dead: OnDead[M] | None,
+        kind: type[P],
+        handler: Handler[P, D],
+        on_dead: OnDead[P, D] | None,
         work: WorkStream,
-        verifier: PassportVerifier,
         settings: CommonSettings,
         *,
         patient: bool,
     ) -> None:
         self.work = work
-        self._kind = kind
+        self._kind: Any = kind
         self._handler = handler
         self._on_dead = on_dead
-        self._verifier = verifier
         self._settings = settings
+        self._rule = settings.retry_rule(self._kind.stream)
         self._patient = patient
 
-    async def keep_up(self, *, reap: bool) -> None:
+    def admit(self, entry: Entry, message: P) -> D:
+        """Raises PermanentError for what is not to be handled, and whose sender nobody knows."""
+        raise NotImplementedError
+
+    def check_deadline(self, message: P) -> None:
+        """Raises DeadlineExceededError."""
+
+    def message_id(self, message: P) -> str | None:
+        """By which a second copy is known."""
+        return None
+
+    def context(self, message: P) -> dict[str, str]:
+        """What its log lines carry."""
+        return {}
+
+    async def keep_up(self, *, reap: bool) -> bool:
+        """Wakes what is due, and reaps. True: the group was gone, and what the stream held may be gone with it."""
         await self.work.wake()
         if not reap:
-            return
-        await self.work.ensure_group()
+            return False
+        made = await self.work.ensure_group()
         if reaped := await self.work.reap():
             logger.warning("message.reaped", extra={"stream": self.work.stream, "count": reaped})
         if not self.subscriber.running:
             await self.subscriber.start()
+        return made
 
     async def handle(self, raw: Any) -> None:
         entry = Entry.parse(raw["message_ids"][0], raw["data"])
         try:
-            message = self._kind.model_validate_json(entry.body)
+            message: P = self._kind.model_validate_json(entry.body)
         except ValidationError as error:
             fields = sorted({".".join(map(str, e["loc"])) or "(body)" for e in error.errors()})
             await self._bury(entry, InvalidMessageError(f"not a valid {self._kind.stream}: {', '.join(fields)}"))
             return
-        with log_context(request_id=message.request_id, tenant=message.tenant):
-            held = await self.work.hold(entry, message.message_id)
+        with log_context(**self.context(message)):
+            held = await self.work.hold(entry, self.message_id(message))
             if held is Hold.DONE_BEFORE:
                 await self._done(entry, message, "duplicate")
             elif held is Hold.HELD:
                 await self._handle(entry, message)
 
-    async def _handle(self, entry: Entry, message: M) -> None:
+    async def _handle(self, entry: Entry, message: P) -> None:
         try:
-            delivery = self._admit(entry, message)
-        except PassportExpiredError as error:
-            await self._give_up(entry, message, Delivery(error.passport, entry.attempt), error)
-            return
+            delivery = self.admit(entry, message)
         except PermanentError as error:
-            await self._bury(entry, error)
+            await self._refuse(entry, message, error)
             return
         try:
-            self._check_limits(entry, message)
+            self.check_deadline(message)
+            if entry.crashes > self._settings.max_crashes:
+                raise TooManyAttemptsError(f"{entry.crashes} workers ended while they handled this")
             with _SECONDS.labels(self.work.stream).time():
                 await self._run(entry, message, delivery)
         except SupersededError:
@@ -127,21 +150,10 @@ class Consumer(Generic[M]):
         else:
             await self._done(entry, message, "done")
 
-    def _admit(self, entry: Entry, message: M) -> Delivery:
-        passport = self._verifier.verify(
-            message.passport, stream=self._kind.stream, job=message.request_id, asked=message.asked
-        )
-        if message.tenant != passport.tenant:
-            raise InvalidMessageError("the message names another tenant than its passport")
-        return Delivery(passport, entry.attempt)
+    async def _refuse(self, entry: Entry, message: P, error: PermanentError) -> None:
+        await self._bury(entry, error)
 
-    def _check_limits(self, entry: Entry, message: M) -> None:
-        if message.expires and message.deadline <= datetime.now(UTC):
-            raise DeadlineExceededError("the request waited longer than its deadline")
-        if entry.crashes > self._settings.max_crashes:
-            raise TooManyAttemptsError(f"{entry.crashes} workers ended while they handled this")
-
-    async def _run(self, entry: Entry, message: M, delivery: Delivery) -> None:
+    async def _run(self, entry: Entry, message: P, delivery: D) -> None:
         """Runs the handler while the lease is renewed; a lost lease cancels it."""
         handler = asyncio.ensure_future(self._handler(message, delivery))
         lease = asyncio.create_task(self._renew(entry, handler))
@@ -165,11 +177,12 @@ class Consumer(Generic[M]):
                     handler.cancel()
                     return
 
-    async def _done(self, entry: Entry, message: M, outcome: str) -> None:
-        done = await self.work.done(entry, message.message_id)
+    async def _done(self, entry: Entry, message: P, outcome: str) -> None:
+        message_id = self.message_id(message)
+        done = await (self.work.done(entry, message_id) if message_id else self.work.drop(entry))
         self._count(outcome if done else "lost")
 
-    async def _retry(self, entry: Entry, message: M, delivery: Delivery, error: Exception) -> None:
+    async def _retry(self, entry: Entry, message: P, delivery: D, error: Exception) -> None:
         expected = isinstance(error, TransientError)
         logger.warning(
             "message.failed",
@@ -177,16 +190,17 @@ class Consumer(Generic[M]):
             extra={"stream": self.work.stream, "attempt": entry.attempt, "expected": expected},
         )
         waits = self._patient and expected and not isinstance(error, RemoteUnavailableError)
-        if entry.failures + 1 >= self._settings.max_attempts and not waits:
+        if entry.failures + 1 >= self._rule.attempts and not waits:
             last = error.detail if isinstance(error, TransientError) else "an unexpected error"
             attempts = TooManyAttemptsError(f"given up after {entry.failures + 1} attempts: {last}")
             await self._give_up(entry, message, delivery, attempts)
             return
         least = error.retry_after if isinstance(error, TransientError) else None
-        await self.work.delay(entry, max(least or timedelta(), _backoff(entry.failures)))
+        reason = error.detail if isinstance(error, SluiceError) else "an unexpected error"
+        await self.work.delay(entry, max(least or timedelta(), self._rule.pause(entry.failures)), reason)
         self._count("delayed")
 
-    async def _give_up(self, entry: Entry, message: M, delivery: Delivery, error: SluiceError) -> None:
+    async def _give_up(self, entry: Entry, message: P, delivery: D, error: SluiceError) -> None:
         """Tells whoever waits, then buries: a crash in between tells them once more."""
         if await self.work.hold(entry) is Hold.LOST:
             return  # whoever has it now decides
@@ -206,6 +220,42 @@ class Consumer(Generic[M]):
         _HANDLED.labels(self.work.stream, outcome).inc()
 
 
-def _backoff(failures: int) -> timedelta:
-    """0.5 s, 1 s, 2 s ... up to 60 s, with full jitter above a half."""
-    return timedelta(seconds=min(60.0, 0.5 * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311
+class SignedConsumer(Consumer[M, Delivery]):
+    """Lets in what has a passport for it."""
+
+    def __init__(self, *arguments: Any, verifier: PassportVerifier, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._verifier = verifier
+
+    def admit(self, entry: Entry, message: M) -> Delivery:
+        passport = self._verifier.verify(
+            message.passport, stream=self._kind.stream, job=message.request_id, asked=message.asked
+        )
+        if message.tenant != passport.tenant:
+            raise InvalidMessageError("the message names another tenant than its passport")
+        return Delivery(entry.attempt, entry.queued_at, passport)
+
+    def check_deadline(self, message: M) -> None:
+        if message.expires and message.deadline <= datetime.now(UTC):
+            raise DeadlineExceededError("the request waited longer than its deadline")
+
+    def message_id(self, message: M) -> str | None:
+        return message.message_id
+
+    def context(self, message: M) -> dict[str, str]:
+        return {"request_id": message.request_id, "tenant": message.tenant}
+
+    async def _refuse(self, entry: Entry, message: M, error: PermanentError) -> None:
+        """Whoever waits is told only where the passport was ours: what is forged ends silently."""
+        if isinstance(error, PassportExpiredError):
+            delivery = Delivery(entry.attempt, entry.queued_at, error.passport)
+            await self._give_up(entry, message, delivery, error)
+        else:
+            await self._bury(entry, error)
+
+
+class UnsignedConsumer(Consumer[Any, Arrival]):
+    """Lets everything in: its handler decides."""
+
+    def admit(self, entry: Entry, message: Unsigned) -> Arrival:
+        return Arrival(entry.attempt, entry.queued_at)

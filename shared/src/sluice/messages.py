@@ -93,10 +93,15 @@ class Message(Part):
     def stream_of(cls, lane: Level) -> str:
         return f"{cls.stream}.{lane.lower()}" if cls.laned else cls.stream
 
+    @classmethod
+    def streams(cls) -> tuple[str, ...]:
+        """All that this kind of message may stand on."""
+        return tuple(dict.fromkeys(cls.stream_of(lane) for lane in Level))
+
     def follow(self, kind: type[M], step: str = "", **fields: Any) -> M:
         """The next message of the same request, its id made from request and step, so that a second copy is known."""
         return kind(
-            message_id=digest([self.request_id, kind.stream, step])[:32],
+            message_id=message_id_of(kind, self.request_id, step),
             request_id=self.request_id,
             tenant=self.tenant,
             passport=self.passport,
@@ -104,6 +109,11 @@ class Message(Part):
             traceparent=self.traceparent,
             **fields,
         )
+
+
+def message_id_of(kind: type[Message], request_id: str, step: str = "") -> str:
+    """The id of a message, the same however often it is made, so that a second copy is known."""
+    return digest([request_id, kind.stream, step])[:32]
 
 
 def digest_of(kind: type[Message], **fields: Any) -> str:
@@ -165,6 +175,12 @@ class DocumentSubmitted(Message):
     stream = "documents.submitted.v1"
     bound = ("document",)
     document: DocumentReference
+
+
+class BulkDocumentSubmitted(DocumentSubmitted):
+    """The same for one of many, on a stream of its own: bulk never delays what a person waits for."""
+
+    stream = "documents.submitted.bulk.v1"
 
 
 class DocumentDeleted(Message):
@@ -251,16 +267,84 @@ class LogsSearched(Message):
     interval_seconds: int | None = None
 
 
+class IndexPart(Part):
+    """A tenant's collection of one level in the index, and the number of the copy that was found to be bad."""
+
+    access_level: Level
+    kind: Literal["chunks", "fixes"]
+    copy_number: int
+
+
+class IndexRebuilt(Message):
+    """A damaged collection to make anew from the blob store, under the next number."""
+
+    stream = "indexes.rebuilt.v1"
+    expires = False
+    bound = ("part",)
+    part: IndexPart
+
+
+class IndexProgress(Message):
+    """How far a collection's rebuilding is, for the gateway; `rows` have been written."""
+
+    stream = "indexes.progress.v1"
+    laned = False
+    expires = False
+    bound = ("part",)
+    part: IndexPart
+    state: Literal["rebuilding", "done", "failed"]
+    rows: int = 0
+    error: str | None = None
+
+
+class Unsigned(Part):
+    """What comes without a passport, from outside or as a hint: its handler decides what it is worth."""
+
+    stream: ClassVar[str]
+
+
+class Grant(Part):
+    """A bulk producer's proof: HMAC-SHA256 (RFC 2104, hex) over `{key_id}.{time}.{nonce}.{body}`.
+
+    The HMAC's key is the SHA-256 (32 bytes) of the API key. `time` is as it was sent, RFC 3339 with a zone.
+    """
+
+    key_id: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
+    time: str = Field(max_length=64)
+    nonce: str = Field(pattern=r"^[\x21-\x7e]{8,128}$")
+    hmac: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class DocumentOffered(Unsigned):
+    """A document that a bulk producer offers: `body` is the offer as JSON text, so that its bytes can be proved."""
+
+    stream = "documents.offered.v1"
+    body: str
+    grant: Grant
+
+
+class IndexDamaged(Unsigned):
+    """A worker found a collection that cannot be read or written; the gateway has it rebuilt."""
+
+    stream = "indexes.damaged.v1"
+    tenant: str
+    part: IndexPart
+
+
 MESSAGES: tuple[type[Message], ...] = (
     QuestionFollowedUp,
     QuestionAsked,
     QuestionGrounded,
     AnswerCompleted,
     DocumentSubmitted,
+    BulkDocumentSubmitted,
     DocumentDeleted,
     DocumentProgress,
     FixTaught,
     FixWithdrawn,
     FixIndexed,
     LogsSearched,
+    IndexRebuilt,
+    IndexProgress,
 )
+UNSIGNED: tuple[type[Unsigned], ...] = (DocumentOffered, IndexDamaged)

@@ -1,6 +1,7 @@
 """The outside of a worker: its /healthz, /readyz and /metrics, and its life from start to drain."""
 
 import logging
+import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -40,7 +41,9 @@ def create_worker_app(broker: Broker, *, checks: Sequence[Check] = (), closers: 
                 await close()
             logger.info("service.stopped")
 
-    return Starlette(routes=health_routes([broker.check, *checks]), lifespan=lifespan)
+    app = Starlette(routes=health_routes([broker.check, *checks]), lifespan=lifespan)
+    app.state.broker = broker
+    return app
 
 
 async def _check_configuration(checks: Sequence[Check]) -> None:
@@ -75,8 +78,15 @@ def health_routes(checks: Sequence[Check]) -> list[Any]:
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
 
 
+def _pass(_number: int, _frame: object) -> None: ...
+
+
 def run(create: Callable[[], tuple[Any, CommonSettings]]) -> None:
-    """Serves the app until SIGTERM; a wrong setting ends the process with status 2 and one line that names it."""
+    """Serves the app, which has its `state.broker`, until SIGTERM.
+
+    The process ends with status 0 after a drain, 1 when it could not go on, 2 and one line that names it for a wrong
+    setting, 3 when it could not start.
+    """
     try:
         app, settings = create()
     except ValidationError as error:
@@ -87,11 +97,20 @@ def run(create: Callable[[], tuple[Any, CommonSettings]]) -> None:
     except ConfigurationError as error:
         print(error.detail, file=sys.stderr)  # noqa: T201
         sys.exit(2)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=ceil(settings.shutdown_grace_seconds),
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=ceil(settings.shutdown_grace_seconds),
+        )
     )
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it again at its end: a drain is no failure
+        signal.signal(number, _pass)
+    server.run()
+    if not server.started:
+        sys.exit(3)
+    if app.state.broker.broken:
+        sys.exit(1)

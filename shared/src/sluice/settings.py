@@ -1,12 +1,15 @@
 """Settings that two or more services share, read from the environment once, at start."""
 
+import random
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sluice.access import Level
+from sluice.messages import MESSAGES, UNSIGNED
 
 
 class Environment(BaseSettings):
@@ -15,6 +18,20 @@ class Environment(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="SLUICE_", extra="ignore", env_ignore_empty=True, populate_by_name=True
     )
+
+
+class RetryRule(BaseModel):
+    """When a failed message is tried again: after `first_seconds`, then twice as long each time, jittered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    attempts: int = Field(default=5, ge=1)
+    first_seconds: float = Field(default=0.5, gt=0)
+    longest_seconds: float = Field(default=60, gt=0)
+
+    def pause(self, failures: int) -> timedelta:
+        """The pause after so many failures before this one, with jitter between a half and the whole."""
+        whole = min(self.longest_seconds, self.first_seconds * 2.0 ** min(failures, 60))
+        return timedelta(seconds=whole * random.uniform(0.5, 1.0))  # noqa: S311
 
 
 class CommonSettings(Environment):
@@ -30,7 +47,15 @@ class CommonSettings(Environment):
     lease_seconds: float = Field(
         default=15, gt=0, description="How long a taken message stays a worker's without renewal."
     )
-    max_attempts: int = Field(default=5, ge=1, description="Failed attempts after which a message is a dead letter.")
+    retry: RetryRule = Field(
+        default=RetryRule(),
+        description="How a failed message is tried again, as JSON: `attempts` until it is a dead letter,"
+        " `first_seconds` and `longest_seconds` between two.",
+    )
+    retry_streams: dict[str, RetryRule] = Field(
+        default={},
+        description='The same for single streams, as JSON: `{"documents.submitted.v1": {"attempts": 8}}`.',
+    )
     max_crashes: int = Field(default=3, ge=1, description="Worker deaths after which a message is a dead letter.")
     shutdown_grace_seconds: float = Field(
         default=20, gt=0, description="How long started work may go on after SIGTERM."
@@ -38,6 +63,17 @@ class CommonSettings(Environment):
     passport_public_key_file: Path | None = Field(
         default=None, description="Ed25519 public key that passports are verified with; `<state>/keys/passport.pub`."
     )
+
+    @field_validator("retry_streams")
+    @classmethod
+    def _streams_are_ours(cls, value: dict[str, RetryRule]) -> dict[str, RetryRule]:
+        if unknown := sorted(set(value) - {kind.stream for kind in (*MESSAGES, *UNSIGNED)}):
+            raise ValueError(f"there is no stream {unknown[0]}; name it without its lane, as docs/architecture.md does")
+        return value
+
+    def retry_rule(self, stream: str) -> RetryRule:
+        """By the stream's name without its lane."""
+        return self.retry_streams.get(stream, self.retry)
 
     @property
     def keys_dir(self) -> Path:

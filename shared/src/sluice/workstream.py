@@ -1,7 +1,9 @@
 """One work stream in Redis: its group, its delayed set and its dead letters, each change of an entry atomic.
 
-Keys: the stream itself, `{stream}:delayed` (sorted set by due time), `{stream}:dead` (stream) and
-`{stream}:done:ID` (ids handled in the last hour). They share a hash tag, so that a cluster can run the scripts.
+Keys: the stream itself, `{stream}:delayed` (sorted set by due time), `{stream}:dead` (stream), `{stream}:places` (hash:
+where each message that is not done stands) and `{stream}:done:ID` (ids handled in the last hour). They share a hash
+tag, so that a cluster can run the scripts. Where Redis is out of memory, a script may write once it has begun to free:
+so each begins with what it takes away.
 """
 
 import json
@@ -17,8 +19,24 @@ from sluice.connection import RedisClient
 from sluice.errors import SluiceError
 
 BODY_FIELD = b"__data__"
+ID_FIELD = b"id"
 _DONE_LIFETIME = timedelta(hours=1)
 
+_PUBLISH = """
+if redis.call('EXISTS', KEYS[5]) == 1 then return 0 end
+local place = redis.call('HGET', KEYS[2], ARGV[1])
+if place then
+  local where, entry = place:match('^(%a+) ?(.*)$')
+  local stream = ({stream = KEYS[1], dead = KEYS[4]})[where]
+  if stream and #redis.call('XRANGE', stream, entry, entry) == 1 then return 0 end
+  if where == 'delayed' and redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+end
+local entry = redis.call('XADD', KEYS[1], '*', '__data__', ARGV[2], 'id', ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], 'stream ' .. entry)
+return 1
+"""
+"""A message that stands somewhere, or is done, is not put on the stream a second time: who did not get the answer to a
+publication may publish again."""
 _HOLD = """
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
 if not pending[1] or pending[1][2] ~= ARGV[2] then return 0 end
@@ -29,27 +47,32 @@ return 1
 _DONE = """
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
 redis.call('XDEL', KEYS[1], ARGV[2])
-if KEYS[2] then redis.call('SET', KEYS[2], '1', 'EX', ARGV[3]) end
+if ARGV[3] ~= '' then redis.call('HDEL', KEYS[2], ARGV[3]) end
+if KEYS[3] then redis.call('SET', KEYS[3], '1', 'EX', ARGV[4]) end
 return 1
 """
 _DELAY = """
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
 redis.call('XDEL', KEYS[1], ARGV[2])
-redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
+redis.call('ZADD', KEYS[3], ARGV[4], ARGV[5])
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[3], 'delayed') end
 return 1
 """
 _BURY = """
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
 redis.call('XDEL', KEYS[1], ARGV[2])
-redis.call('XADD', KEYS[2], '*', unpack(ARGV, 3))
+local dead = redis.call('XADD', KEYS[3], '*', unpack(ARGV, 4))
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[3], 'dead ' .. dead) end
 return 1
 """
 _WAKE = """
-local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', ARGV[1], 'LIMIT', 0, 100)
+local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', ARGV[1], 'LIMIT', 0, 100)
 for _, member in ipairs(due) do
-  local entry = cjson.decode(member)
-  redis.call('XADD', KEYS[1], '*', '__data__', entry.body, 'failures', entry.failures, 'crashes', entry.crashes)
-  redis.call('ZREM', KEYS[2], member)
+  redis.call('ZREM', KEYS[3], member)
+  local waiting = cjson.decode(member)
+  local entry = redis.call('XADD', KEYS[1], '*', '__data__', waiting.body, 'id', waiting.id,
+    'failures', waiting.failures, 'crashes', waiting.crashes)
+  if waiting.id ~= '' then redis.call('HSET', KEYS[2], waiting.id, 'stream ' .. entry) end
 end
 return #due
 """
@@ -68,14 +91,51 @@ for _, item in ipairs(pending) do
     local fields = {}
     for i = 1, #claimed[1][2], 2 do fields[claimed[1][2][i]] = claimed[1][2][i + 1] end
     redis.call('XDEL', KEYS[1], item[1])
-    redis.call('XADD', KEYS[1], '*', '__data__', fields['__data__'] or '',
+    local id = fields['id'] or ''
+    local entry = redis.call('XADD', KEYS[1], '*', '__data__', fields['__data__'] or '', 'id', id,
       'failures', fields['failures'] or '0', 'crashes', (tonumber(fields['crashes'] or '0') or 0) + crashed)
+    if id ~= '' then redis.call('HSET', KEYS[2], id, 'stream ' .. entry) end
   end
 end
 return #pending
 """
 """Without a consumer (ARGV[4]): what lost its lease. An entry that was held, which its count of 2 tells, has taken its
 worker down; one that was only read ahead has not. With a consumer: all that it has, at its stop."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one stream, in the order in which the scripts take them."""
+
+    stream: str
+
+    @property
+    def places(self) -> str:
+        return f"{{{self.stream}}}:places"
+
+    @property
+    def delayed(self) -> str:
+        return f"{{{self.stream}}}:delayed"
+
+    @property
+    def dead(self) -> str:
+        return f"{{{self.stream}}}:dead"
+
+    def done(self, message_id: str) -> str:
+        return f"{{{self.stream}}}:done:{message_id}"
+
+
+class Publication:
+    """Puts messages on any stream, each once."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self._publish = redis.register_script(_PUBLISH)
+
+    async def __call__(self, stream: str, message_id: str, body: str) -> bool:
+        """False: the message stands on the stream, waits, is dead, or was handled in the last hour."""
+        keys = Keys(stream)
+        names = [keys.stream, keys.places, keys.delayed, keys.dead, keys.done(message_id)]
+        return bool(await _run(self._publish, names, message_id, body))
 
 
 class Hold(IntEnum):
@@ -94,17 +154,25 @@ class Entry:
     body: bytes
     failures: int = 0
     crashes: int = 0
+    message_id: str = ""
+    """As its publication noted it; empty for a foreign producer's, whose place nobody keeps."""
 
     @classmethod
     def parse(cls, entry_id: bytes, fields: dict[bytes, bytes]) -> Self:
         """Counters that are no numbers, as a foreign producer may send, count as zero."""
         failures, crashes = (_count(fields.get(name)) for name in (b"failures", b"crashes"))
-        return cls(entry_id.decode(), fields.get(BODY_FIELD, b""), failures, crashes)
+        message_id = fields.get(ID_FIELD, b"").decode(errors="replace")
+        return cls(entry_id.decode(), fields.get(BODY_FIELD, b""), failures, crashes, message_id)
 
     @property
     def attempt(self) -> int:
         """1 for the first delivery."""
         return self.failures + self.crashes + 1
+
+    @property
+    def queued_at(self) -> datetime:
+        """When it was last put on the stream, by the server's clock."""
+        return datetime.fromtimestamp(int(self.entry_id.partition("-")[0]) / 1000, UTC)
 
 
 def _count(value: bytes | None) -> int:
@@ -117,11 +185,10 @@ class WorkStream:
     def __init__(self, redis: RedisClient, stream: str, *, group: str, consumer: str, lease: timedelta) -> None:
         self.stream = stream
         self.group = group
+        self.keys = Keys(stream)
         self._redis = redis
         self._consumer = consumer
         self._lease_ms = int(lease.total_seconds() * 1000)
-        self._delayed = f"{{{stream}}}:delayed"
-        self._dead = f"{{{stream}}}:dead"
         self._hold = redis.register_script(_HOLD)
         self._done = redis.register_script(_DONE)
         self._delay = redis.register_script(_DELAY)
@@ -129,76 +196,86 @@ class WorkStream:
         self._wake = redis.register_script(_WAKE)
         self._put_back = redis.register_script(_PUT_BACK)
 
-    async def ensure_group(self) -> None:
-        """Makes stream and group, from the first entry on; what is there already stays."""
+    async def ensure_group(self) -> bool:
+        """Makes stream and group, from the first entry on; what is there already stays. Whether it had to be made."""
         try:
             await self._redis.xgroup_create(self.stream, self.group, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
+            return False
+        return True
 
     async def hold(self, entry: Entry, message_id: str | None = None) -> Hold:
         """Renews the lease, if this consumer still has it."""
-        keys = [self.stream] if message_id is None else [self.stream, self._done_key(message_id)]
+        keys = [self.stream] if message_id is None else [self.stream, self.keys.done(message_id)]
         return Hold(await _run(self._hold, keys, self.group, self._consumer, entry.entry_id))
 
     async def done(self, entry: Entry, message_id: str) -> bool:
         """Acknowledges and removes. False: the lease was lost, and the work counts as another's."""
-        keys = [self.stream, self._done_key(message_id)]
+        keys = [self.stream, self.keys.places, self.keys.done(message_id)]
         lifetime = int(_DONE_LIFETIME.total_seconds())
-        return bool(await _run(self._done, keys, self.group, entry.entry_id, lifetime))
+        return bool(await _run(self._done, keys, self.group, entry.entry_id, entry.message_id, lifetime))
 
     async def drop(self, entry: Entry) -> bool:
         """Acknowledges and removes without counting the message as done: another copy of it may still be needed."""
-        return bool(await _run(self._done, [self.stream], self.group, entry.entry_id))
+        keys = [self.stream, self.keys.places]
+        return bool(await _run(self._done, keys, self.group, entry.entry_id, entry.message_id))
 
-    async def delay(self, entry: Entry, delay: timedelta) -> bool:
+    async def delay(self, entry: Entry, delay: timedelta, reason: str = "") -> bool:
         """Takes the entry off the stream, to come back after the delay with one failure more."""
         due = (datetime.now(UTC) + delay).timestamp() * 1000
         member = json.dumps(
             {
-                "id": entry.entry_id,
+                "entry": entry.entry_id,
+                "id": entry.message_id,
                 "body": entry.body.decode(),
                 "failures": entry.failures + 1,
                 "crashes": entry.crashes,
+                "reason": reason,
             },
             ensure_ascii=False,
         )
-        return bool(await _run(self._delay, [self.stream, self._delayed], self.group, entry.entry_id, due, member))
+        keys = [self.stream, self.keys.places, self.keys.delayed]
+        return bool(await _run(self._delay, keys, self.group, entry.entry_id, entry.message_id, due, member))
 
     async def bury(self, entry: Entry, error: SluiceError) -> bool:
         """Moves the entry to the dead letters, its bytes as they were, with the reason."""
         reason: dict[str, Any] = {
             "__data__": entry.body,
+            "id": entry.message_id,
             "failures": entry.failures,
             "crashes": entry.crashes,
+            "attempts": entry.attempt,
             "error": error.type,
+            "class": type(error).__name__,
             "detail": error.detail,
             "worker": self._consumer,
             "time": datetime.now(UTC).isoformat(),
         }
         arguments = [part for pair in reason.items() for part in pair]
-        return bool(await _run(self._bury, [self.stream, self._dead], self.group, entry.entry_id, *arguments))
+        keys = [self.stream, self.keys.places, self.keys.dead]
+        return bool(await _run(self._bury, keys, self.group, entry.entry_id, entry.message_id, *arguments))
 
     async def wake(self) -> int:
         """Puts the delayed entries that are due back on the stream; returns how many."""
         now = datetime.now(UTC).timestamp() * 1000
-        return int(await _run(self._wake, [self.stream, self._delayed], now))
+        return int(await _run(self._wake, [self.stream, self.keys.places, self.keys.delayed], now))
 
     async def reap(self) -> int:
         """Puts the entries whose lease ran out back on the stream; returns how many.
 
         An entry counts a crash more if its worker had begun with it.
         """
-        return int(await _run(self._put_back, [self.stream], self.group, self._consumer, self._lease_ms, ""))
+        return int(await _run(self._put_back, self._both, self.group, self._consumer, self._lease_ms, ""))
 
     async def release(self) -> int:
         """Puts all that this consumer has back on the stream, uncounted; for a consumer that stops."""
-        arguments = (self.group, self._consumer, 0, self._consumer)
-        return int(await _run(self._put_back, [self.stream], *arguments))
+        return int(await _run(self._put_back, self._both, self.group, self._consumer, 0, self._consumer))
 
-    def _done_key(self, message_id: str) -> str:
-        return f"{{{self.stream}}}:done:{message_id}"
+    @property
+    def _both(self) -> list[str]:
+        return [self.stream, self.keys.places]
 
 
 async def _run(script: AsyncScript, keys: list[str], *arguments: Any) -> Any:

@@ -75,6 +75,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
+    app.state.broker = adapters.broker
     problems.install(app)
     documentation.install(app)
     app.add_middleware(BodyLimit, least=settings.max_body_bytes, larger={uploads.PATH: settings.max_upload_bytes})

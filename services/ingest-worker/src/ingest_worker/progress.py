@@ -47,10 +47,10 @@ def progress_of(
     title: str | None = None,
     error: str | None = None,
 ) -> DocumentProgress:
-    """The message that follows, under an id of its attempt, state and count."""
+    """The message that follows, under an id of its cause, attempt, state and count; a job may be sent out again."""
     return message.follow(
         DocumentProgress,
-        step=f"{attempt}-{state}-{done}",
+        step=f"{message.message_id}-{attempt}-{state}-{done}",
         document=message.document,
         state=state,
         attempt=attempt,

@@ -39,10 +39,9 @@ class SqlFixes:
             await connection.execute(update(fixes).where(fixes.c.id == fix_id).values(changes))
 
     async def published(self, fix_id: str, at: datetime) -> None:
+        unpublished = (fixes.c.id == fix_id, fixes.c.updated_at <= at, fixes.c.published_at.is_(None))
         async with self._database.write() as connection:
-            await connection.execute(
-                update(fixes).where(fixes.c.id == fix_id, fixes.c.updated_at <= at).values(published_at=at)
-            )
+            await connection.execute(update(fixes).where(*unpublished).values(published_at=at))
 
     async def unpublished(self, updated_before: datetime) -> list[FixRow]:
         return await self._open(fixes.c.published_at.is_(None), fixes.c.updated_at < updated_before)
