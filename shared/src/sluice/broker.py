@@ -58,6 +58,7 @@ class Broker:
         self._upkeep: asyncio.Task[None] | None = None
         self.lost = asyncio.Event()
         """Set when a group that was there is gone: what its stream held may be gone too. Whoever mends it clears it."""
+        self._stopping = False
         self.broken = False
         """Whether this process can take no more messages and has to end."""
 
@@ -143,7 +144,9 @@ class Broker:
     async def stop(self) -> None:
         """Takes nothing more, waits for what has started up to the grace, and closes the connections."""
         if self._upkeep is not None:
+            self._stopping = True
             self._upkeep.cancel()
+            await asyncio.wait([self._upkeep], timeout=_POLL_MS / 1000)
         await self.faststream.stop()
         await self._release()
         await self.replies.close()
@@ -182,7 +185,7 @@ class Broker:
 
     def _end_if_broken(self, upkeep: "asyncio.Task[None]") -> None:
         """Without upkeep nothing is retried or reaped: the process ends, and is started again by whoever watches it."""
-        if upkeep.cancelled():
+        if self._stopping or upkeep.cancelled():
             return
         self.broken = True
         logger.critical("broker.broken", exc_info=upkeep.exception())

@@ -15,6 +15,7 @@ from gateway.adapters.sql_audit import SqlAuditLog
 from gateway.adapters.sql_catalog import SqlCatalog
 from gateway.adapters.sql_conversations import SqlConversations
 from gateway.adapters.sql_fixes import SqlFixes
+from gateway.adapters.sql_keys import SqlApiKeys
 from gateway.adapters.streams import BrokerPublisher, BrokerReplies
 from gateway.ask import Ask
 from gateway.database import Database
@@ -24,6 +25,7 @@ from gateway.login import LoginRules
 from gateway.middleware import BodyLimit, RequestContext
 from gateway.people import People
 from gateway.ports import Blobs, Passwords
+from gateway.principals import KnownPrincipals
 from gateway.reconcile import Reconcile
 from gateway.routes import (
     chat,
@@ -89,6 +91,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
 
 def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     accounts, audit = SqlAccounts(adapters.database), SqlAuditLog(adapters.database)
+    api_keys = SqlApiKeys(adapters.database)
     conversations_, catalog = SqlConversations(adapters.database), SqlCatalog(adapters.database)
     passwords, fixes_ = adapters.passwords, SqlFixes(adapters.database)
     publisher, replies, signer = BrokerPublisher(adapters.broker), BrokerReplies(adapters.broker), adapters.signer
@@ -98,6 +101,8 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         settings=settings,
         operator_token=adapters.operator_token,
         accounts=accounts,
+        api_keys=api_keys,
+        principals=KnownPrincipals(accounts=accounts, keys=api_keys),
         audit=audit,
         passwords=passwords,
         login_rules=LoginRules(
@@ -171,6 +176,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
 def _reconcile(settings: GatewaySettings, adapters: Adapters, services: Services, replies: BrokerReplies) -> Reconcile:
     return Reconcile(
         accounts=services.accounts,
+        principals=services.principals,
         catalog=services.catalog,
         fixes=services.fixes,
         conversations=services.conversations,

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.engine import Dialect
@@ -157,10 +158,13 @@ jobs = Table(
     Column("total", Integer, nullable=False),
     Column("error", CleanText),
     Column("unchanged", Boolean, nullable=False),
+    Column("bulk", Boolean, nullable=False, server_default=false()),
+    Column("traceparent", String(64)),
     Column("created_by", String(64), nullable=False),
     _time("created_at"),
     _time("updated_at"),
     _time("published_at", nullable=True),
+    Index(None, "state", "published_at"),
 )
 
 conversations = Table(
@@ -216,6 +220,34 @@ fixes = Table(
     _time("created_at"),
     _time("updated_at"),
     _time("published_at", nullable=True),
+)
+
+# What someone asked for under a key of their choice; the ids of all that came of it are made from owner and key.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("owner", String(64), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    _refers("tenant_id", "tenants"),
+    Column("body_sha256", String(64), nullable=False),
+    Column("job_id", String(64)),
+    Column("refused", CleanText),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    _id(),
+    _refers("tenant_id", "tenants"),
+    Column("name", String(200), nullable=False),
+    Column("sealed_digest", Text, nullable=False),
+    Column("rights", JSON, nullable=False),
+    Column("clearance", String(16), nullable=False),
+    Column("created_by", String(64), nullable=False),
+    _time("created_at"),
+    _time("expires_at", nullable=True),
+    _time("revoked_at", nullable=True),
 )
 
 # Rows are only ever added; no foreign keys, so that nothing that is deleted takes its trace along.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from gateway.records import Person
+from gateway.records import Principal
 from sluice.access import Level, Passport, PassportSigner, Right
 from sluice.messages import Message, digest_of
 
@@ -23,9 +23,10 @@ class Holder:
     rights: frozenset[Right]
 
     @classmethod
-    def of(cls, person: Person) -> Self:
-        """The person with all that they may do now."""
-        return cls(tenant=person.tenant.slug, subject=person.id, clearance=person.clearance, rights=person.rights)
+    def of(cls, principal: Principal) -> Self:
+        """Who acts, with all that they may do now."""
+        slug = principal.tenant.slug
+        return cls(tenant=slug, subject=principal.id, clearance=principal.clearance, rights=principal.rights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Errand:
     kinds: Sequence[type[Message]]
     deadline: datetime
     bound: dict[str, Any]
+    traceparent: str | None = None
 
     def passport(self) -> Passport:
         return Passport(
@@ -58,4 +60,5 @@ class Errand:
             "tenant": self.holder.tenant,
             "passport": signer.sign(self.passport()),
             "deadline": self.deadline,
+            "traceparent": self.traceparent,
         }

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from gateway.records import (
     Answer,
+    ApiKey,
     AuditEntry,
     Conversation,
     Credentials,
@@ -14,6 +15,7 @@ from gateway.records import (
     Job,
     Page,
     Person,
+    Principal,
     Rating,
     Tenant,
     Turn,
@@ -63,6 +65,25 @@ class Accounts(Protocol):
         ...
 
     async def forget_attempts(self, address_sha256: str) -> None: ...
+
+
+class ApiKeys(Protocol):
+    """Programs' keys. The digest of a key is kept sealed: it proves offers as the key itself would."""
+
+    async def add(self, key: ApiKey, sealed_digest: str) -> None: ...
+
+    async def key(self, key_id: str) -> tuple[ApiKey, str] | None:
+        """The key and its sealed digest, also when it was revoked or has expired."""
+        ...
+
+    async def keys(self, tenant_id: str, page: Page) -> list[ApiKey]: ...
+    async def revoke(self, key_id: str, at: datetime) -> None: ...
+
+
+class Principals(Protocol):
+    async def principal(self, principal_id: str) -> Principal | None:
+        """The person or API key as it is now, if it may still act at all."""
+        ...
 
 
 class Conversations(Protocol):

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from gateway.errors import NotFoundError
 from gateway.passports import SLACK, Holder
-from gateway.ports import Accounts, Blobs, Catalog, Conversations, Fixes, Replies
-from gateway.records import Document, FixRow, FixState, Job, Person
+from gateway.ports import Accounts, Blobs, Catalog, Conversations, Fixes, Principals, Replies
+from gateway.records import Document, FixRow, FixState, Job, Principal
 from gateway.submit import Submit, original_path
 from gateway.teach import Teach
 from sluice.access import Level, Right
@@ -23,6 +23,7 @@ _DELETE_AGAIN = timedelta(minutes=10)
 @dataclass(frozen=True, kw_only=True)
 class Reconcile:
     accounts: Accounts
+    principals: Principals
     catalog: Catalog
     fixes: Fixes
     conversations: Conversations
@@ -118,7 +119,7 @@ class Reconcile:
             raise NotFoundError("there is no such tenant")
         return Holder(tenant=tenant.slug, subject=person_id, clearance=level, rights=frozenset({right}))
 
-    async def _still(self, person_id: str, right: Right) -> Person | None:
-        """The person as they are now, if they may still do this."""
-        person = await self.accounts.person(person_id)
-        return person if person and person.active and right in person.rights else None
+    async def _still(self, principal_id: str, right: Right) -> Principal | None:
+        """Who asked, as they are now, if they may still do this."""
+        principal = await self.principals.principal(principal_id)
+        return principal if principal and right in principal.rights else None

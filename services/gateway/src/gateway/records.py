@@ -1,12 +1,27 @@
 """What the gateway's tables hold, as the use cases see it."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from sluice.access import Level, Right, clearance_of
 from sluice.messages import JobState
+
+
+class Principal(Protocol):
+    """Who acts: a person, or a program by its API key."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def tenant(self) -> "Tenant": ...
+    @property
+    def clearance(self) -> Level: ...
+    @property
+    def rights(self) -> frozenset[Right]: ...
+    @property
+    def active(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +52,26 @@ class Person:
     @property
     def active(self) -> bool:
         return self.suspended_at is None and self.tenant.suspended_at is None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """A program's key, without the key; its id begins with `key-`, so that it is nobody else's."""
+
+    id: str
+    tenant: Tenant
+    name: str
+    rights: frozenset[Right]
+    clearance: Level
+    created_by: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    @property
+    def active(self) -> bool:
+        expired = self.expires_at is not None and self.expires_at <= datetime.now(UTC)
+        return self.revoked_at is None and not expired and self.tenant.suspended_at is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +182,8 @@ class Job:
     total: int = 0
     error: str | None = None
     unchanged: bool = False
+    bulk: bool = False
+    traceparent: str | None = None
     created_by: str
     created_at: datetime
     updated_at: datetime

@@ -6,7 +6,7 @@ from gateway.ask import Ask
 from gateway.listen import Listen
 from gateway.login import LoginRules
 from gateway.people import People
-from gateway.ports import Accounts, AuditLog, Catalog, Conversations, Fixes, Passwords
+from gateway.ports import Accounts, ApiKeys, AuditLog, Catalog, Conversations, Fixes, Passwords, Principals
 from gateway.search_logs import SearchLogs
 from gateway.settings import GatewaySettings
 from gateway.submit import Submit
@@ -18,6 +18,8 @@ class Services:
     settings: GatewaySettings
     operator_token: str
     accounts: Accounts
+    api_keys: ApiKeys
+    principals: Principals
     audit: AuditLog
     passwords: Passwords
     login_rules: LoginRules

@@ -10,7 +10,7 @@ from typing import Literal
 from gateway.errors import NotFoundError
 from gateway.passports import Errand, Holder
 from gateway.ports import AuditLog, Blobs, Catalog, Publisher
-from gateway.records import AuditEntry, Document, DocumentState, Job, Person
+from gateway.records import AuditEntry, Document, DocumentState, Job, Principal
 from gateway.tokens import new_id
 from sluice.access import Level, PassportSigner, digest
 from sluice.errors import AccessDeniedError, TransientError
@@ -40,42 +40,42 @@ class Submit:
     signer: PassportSigner
     deadline: timedelta
 
-    async def __call__(self, person: Person, upload: Upload, level: Level) -> tuple[Document, Job]:
+    async def __call__(self, principal: Principal, upload: Upload, level: Level) -> tuple[Document, Job]:
         """Accepts one document. Once this returns, its job ends in done or in failed.
 
         Raises:
-            AccessDeniedError: the level lies above the person's clearance.
+            AccessDeniedError: the level lies above the clearance of whoever asks.
         """
-        if level not in person.clearance.readable:
+        if level not in principal.clearance.readable:
             raise AccessDeniedError(f"you cannot write {level} documents")
-        document = await asyncio.to_thread(_new_document, person, upload, level)
-        document, job = await self.catalog.submit(document, _new_job(person.id, document, "index"))
-        await self._note(person, "document.submitted", document, job)
+        document = await asyncio.to_thread(_new_document, principal, upload, level)
+        document, job = await self.catalog.submit(document, _new_job(principal.id, document, "index"))
+        await self._note(principal, "document.submitted", document, job)
         if job.state is not JobState.DONE:
-            await self._send(person, document, job, upload.data)
+            await self._send(principal, document, job, upload.data)
         return document, job
 
-    async def delete(self, person: Person, document: Document) -> None:
+    async def delete(self, principal: Principal, document: Document) -> None:
         """Begins to delete a document; doing it again changes nothing."""
-        if begun := await self.catalog.delete(document.id, _new_job(person.id, document, "delete")):
-            await self._note(person, "document.deleted", *begun)
-            await self.publish(Holder.of(person), *begun)
+        if begun := await self.catalog.delete(document.id, _new_job(principal.id, document, "delete")):
+            await self._note(principal, "document.deleted", *begun)
+            await self.publish(Holder.of(principal), *begun)
 
     async def delete_again(self, document: Document, last: Job) -> None:
         """Begins anew what the last job did not bring to its end; the reconciler sends its message."""
         await self.catalog.delete(document.id, _new_job(last.created_by, document, "delete"))
 
-    async def find(self, person: Person, document_id: str) -> Document:
-        """A document within the person's clearance; else NotFoundError."""
-        document = await self.catalog.document(person.tenant.id, document_id)
-        if document is None or document.access_level not in person.clearance.readable:
+    async def find(self, principal: Principal, document_id: str) -> Document:
+        """A document within the clearance of whoever asks; else NotFoundError."""
+        document = await self.catalog.document(principal.tenant.id, document_id)
+        if document is None or document.access_level not in principal.clearance.readable:
             raise NotFoundError("there is no such document")
         return document
 
-    async def find_job(self, person: Person, job_id: str) -> tuple[Job, Document]:
-        """A job on a document within the person's clearance; else NotFoundError."""
-        found = await self.catalog.job(person.tenant.id, job_id)
-        if found is None or found[1].access_level not in person.clearance.readable:
+    async def find_job(self, principal: Principal, job_id: str) -> tuple[Job, Document]:
+        """A job on a document within the clearance of whoever asks; else NotFoundError."""
+        found = await self.catalog.job(principal.tenant.id, job_id)
+        if found is None or found[1].access_level not in principal.clearance.readable:
             raise NotFoundError("there is no such job")
         return found
 
@@ -106,8 +106,8 @@ class Submit:
             bound={"document": reference_of(document, job)},
         )
 
-    async def _send(self, person: Person, document: Document, job: Job, data: bytes | None) -> None:
-        holder = Holder.of(person)
+    async def _send(self, principal: Principal, document: Document, job: Job, data: bytes | None) -> None:
+        holder = Holder.of(principal)
         if data is not None:
             scope = self.errand(holder, document, job).passport().scope
             try:
@@ -117,11 +117,11 @@ class Submit:
                 raise
         await self.publish(holder, document, job)
 
-    async def _note(self, person: Person, action: str, document: Document, job: Job) -> None:
+    async def _note(self, principal: Principal, action: str, document: Document, job: Job) -> None:
         detail = {"job": job.id, "access_level": document.access_level, "generation": job.generation}
-        await self.audit.record(
-            AuditEntry(tenant_id=person.tenant.id, actor=person.id, action=action, target=document.id, detail=detail)
-        )
+        tenant_id, actor = principal.tenant.id, principal.id
+        entry = AuditEntry(tenant_id=tenant_id, actor=actor, action=action, target=document.id, detail=detail)
+        await self.audit.record(entry)
 
 
 def reference_of(document: Document, job: Job) -> DocumentReference:
@@ -144,11 +144,11 @@ def _kind(job: Job) -> type[DocumentSubmitted] | type[DocumentDeleted]:
     return DocumentDeleted if job.kind == "delete" else DocumentSubmitted
 
 
-def _new_document(person: Person, upload: Upload, level: Level) -> Document:
+def _new_document(principal: Principal, upload: Upload, level: Level) -> Document:
     now = datetime.now(UTC)
     return Document(
         id=new_id(),
-        tenant_id=person.tenant.id,
+        tenant_id=principal.tenant.id,
         access_level=level,
         name=upload.name,
         title=upload.name,
@@ -157,13 +157,13 @@ def _new_document(person: Person, upload: Upload, level: Level) -> Document:
         generation=1,
         state=DocumentState.PENDING,
         chunk_count=0,
-        created_by=person.id,
+        created_by=principal.id,
         created_at=now,
         updated_at=now,
     )
 
 
-def _new_job(person_id: str, document: Document, kind: Literal["index", "delete"]) -> Job:
+def _new_job(principal_id: str, document: Document, kind: Literal["index", "delete"]) -> Job:
     now = datetime.now(UTC)
     return Job(
         id=new_id(),
@@ -171,7 +171,7 @@ def _new_job(person_id: str, document: Document, kind: Literal["index", "delete"
         generation=document.generation,
         kind=kind,
         state=JobState.QUEUED,
-        created_by=person_id,
+        created_by=principal_id,
         created_at=now,
         updated_at=now,
     )
