@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from faststream import AckPolicy
 from faststream.message import StreamMessage
 from faststream.redis import RedisBroker, StreamSub
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from sluice.access import Level, PassportVerifier
 from sluice.connection import connect
@@ -35,6 +35,7 @@ M = TypeVar("M", bound=Message)
 U = TypeVar("U", bound=Unsigned)
 _POLL_MS = 1000
 _WAKE_SECONDS = 0.5
+_REFUSALS = 10
 
 
 class Broker:
@@ -170,7 +171,7 @@ class Broker:
 
     async def _keep_up(self) -> None:
         """Wakes what is due, reaps what lost its worker, and begins again where a flush destroyed the group."""
-        last_reaped = 0.0
+        last_reaped, refusals = 0.0, 0
         while True:
             try:
                 reap = time.monotonic() - last_reaped >= self._settings.lease_seconds / 3
@@ -178,9 +179,12 @@ class Broker:
                     if await consumer.keep_up(reap=reap):
                         logger.error("broker.lost-group", extra={"stream": consumer.work.stream})
                         self.lost.set()
-                last_reaped = time.monotonic() if reap else last_reaped
+                last_reaped, refusals = time.monotonic() if reap else last_reaped, 0
             except (RedisError, OSError) as error:
                 logger.warning("broker.away", extra={"error": type(error).__name__})
+                refusals = refusals + 1 if _refused(error) else 0
+                if refusals >= _REFUSALS:
+                    raise
             await asyncio.sleep(_WAKE_SECONDS)
 
     def _end_if_broken(self, upkeep: "asyncio.Task[None]") -> None:
@@ -190,6 +194,12 @@ class Broker:
         self.broken = True
         logger.critical("broker.broken", exc_info=upkeep.exception())
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _refused(error: Exception) -> bool:
+    """Whether Redis answers and will not do it, for a reason that does not pass: a wrong right, a key of another type."""
+    passing = (OutOfMemoryError, ReadOnlyError)
+    return isinstance(error, ResponseError) and not isinstance(error, passing) and "NOGROUP" not in str(error)
 
 
 async def _parse(raw: Any) -> StreamMessage[Any]:
