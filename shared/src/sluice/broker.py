@@ -197,7 +197,7 @@ class Broker:
 
 
 def _refused(error: Exception) -> bool:
-    """Whether Redis answers and will not do it, for a reason that does not pass: a wrong right, a key of another type."""
+    """Whether Redis answers but will not do it, for a reason that does not pass: a missing right, a wrong key."""
     passing = (OutOfMemoryError, ReadOnlyError)
     return isinstance(error, ResponseError) and not isinstance(error, passing) and "NOGROUP" not in str(error)
 

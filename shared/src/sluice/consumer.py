@@ -109,6 +109,7 @@ class Consumer(Generic[P, D]):
         made = await self.work.ensure_group()
         if reaped := await self.work.reap():
             logger.warning("message.reaped", extra={"stream": self.work.stream, "count": reaped})
+        await self.work.forget()
         if not self.subscriber.running:
             await self.subscriber.start()
         return made

@@ -21,6 +21,8 @@ from sluice.errors import SluiceError
 BODY_FIELD = b"__data__"
 ID_FIELD = b"id"
 _DONE_LIFETIME = timedelta(hours=1)
+_FORGOTTEN = timedelta(hours=1)
+_AT_ONCE = 100  # entries that a script puts back, as it stands in there
 
 _PUBLISH = """
 if redis.call('EXISTS', KEYS[5]) == 1 then return 0 end
@@ -97,10 +99,24 @@ for _, item in ipairs(pending) do
     if id ~= '' then redis.call('HSET', KEYS[2], id, 'stream ' .. entry) end
   end
 end
+if ARGV[4] ~= '' and #pending < 100 then redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[4]) end
 return #pending
 """
 """Without a consumer (ARGV[4]): what lost its lease. An entry that was held, which its count of 2 tells, has taken its
-worker down; one that was only read ahead has not. With a consumer: all that it has, at its stop."""
+worker down; one that was only read ahead has not. With a consumer: all that it has, at its stop, and then itself."""
+_FORGET = """
+local forgotten = 0
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local of = {}
+  for i = 1, #consumer, 2 do of[consumer[i]] = consumer[i + 1] end
+  if of.pending == 0 and of.idle > tonumber(ARGV[2]) then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of.name)
+    forgotten = forgotten + 1
+  end
+end
+return forgotten
+"""
+"""Only a consumer without pending entries: what it has would be lost with it."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +211,7 @@ class WorkStream:
         self._bury = redis.register_script(_BURY)
         self._wake = redis.register_script(_WAKE)
         self._put_back = redis.register_script(_PUT_BACK)
+        self._forget = redis.register_script(_FORGET)
 
     async def ensure_group(self) -> bool:
         """Makes stream and group, from the first entry on; what is there already stays. Whether it had to be made."""
@@ -270,8 +287,16 @@ class WorkStream:
         return int(await _run(self._put_back, self._both, self.group, self._consumer, self._lease_ms, ""))
 
     async def release(self) -> int:
-        """Puts all that this consumer has back on the stream, uncounted; for a consumer that stops."""
-        return int(await _run(self._put_back, self._both, self.group, self._consumer, 0, self._consumer))
+        """Puts all that this consumer has back on the stream, uncounted, and takes it out of the group."""
+        released, last = 0, _AT_ONCE
+        while last == _AT_ONCE:
+            last = int(await _run(self._put_back, self._both, self.group, self._consumer, 0, self._consumer))
+            released += last
+        return released
+
+    async def forget(self) -> int:
+        """Takes consumers that have nothing and did nothing for an hour out of the group; returns how many."""
+        return int(await _run(self._forget, [self.stream], self.group, int(_FORGOTTEN.total_seconds() * 1000)))
 
     @property
     def _both(self) -> list[str]:
