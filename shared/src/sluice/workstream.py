@@ -21,7 +21,6 @@ from sluice.errors import SluiceError
 BODY_FIELD = b"__data__"
 ID_FIELD = b"id"
 _DONE_LIFETIME = timedelta(hours=1)
-_FORGOTTEN = timedelta(hours=1)
 _AT_ONCE = 100  # entries that a script puts back, as it stands in there
 
 _PUBLISH = """
@@ -31,7 +30,7 @@ if place then
   local where, entry = place:match('^(%a+) ?(.*)$')
   local stream = ({stream = KEYS[1], dead = KEYS[4]})[where]
   if stream and #redis.call('XRANGE', stream, entry, entry) == 1 then return 0 end
-  if where == 'delayed' and redis.call('EXISTS', KEYS[3]) == 1 then return 0 end
+  if where == 'delayed' and redis.call('ZCOUNT', KEYS[3], entry, entry) > 0 then return 0 end
 end
 local entry = redis.call('XADD', KEYS[1], '*', '__data__', ARGV[2], 'id', ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], 'stream ' .. entry)
@@ -57,7 +56,7 @@ _DELAY = """
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
 redis.call('XDEL', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[5])
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[3], 'delayed') end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[3], 'delayed ' .. ARGV[4]) end
 return 1
 """
 _BURY = """
@@ -294,9 +293,9 @@ class WorkStream:
             released += last
         return released
 
-    async def forget(self) -> int:
-        """Takes consumers that have nothing and did nothing for an hour out of the group; returns how many."""
-        return int(await _run(self._forget, [self.stream], self.group, int(_FORGOTTEN.total_seconds() * 1000)))
+    async def forget(self, idle: timedelta = timedelta(hours=1)) -> int:
+        """Takes consumers that have nothing, and have not asked for so long, out of the group; returns how many."""
+        return int(await _run(self._forget, [self.stream], self.group, int(idle.total_seconds() * 1000)))
 
     @property
     def _both(self) -> list[str]:
