@@ -2,14 +2,13 @@
 
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -331,31 +330,55 @@ async def test_chunks_that_a_cut_off_attempt_left_behind_a_newer_generation_are_
     assert [p.text for p in await house.find("Which lamp burns oil?", INTERNAL)] == ["The new lamp is electric."]
 
 
-def test_the_worker_starts_alone_from_its_environment(
+def test_the_worker_starts_alone_from_its_environment_and_ends_well(
     valkey: RedisServer, chromas: dict[Level, str], office: Office, tmp_path: Path
 ) -> None:
+    with _started(valkey, chromas, office, tmp_path) as worker:
+        worker.terminate()
+        assert worker.wait(30) == 0
+
+
+def test_a_worker_that_redis_refuses_for_good_ends_with_an_error(
+    valkey: RedisServer, chromas: dict[Level, str], office: Office, tmp_path: Path
+) -> None:
+    """A key of another type, as a missing right, does not pass: whoever watches the worker must see that it is down."""
+    client: Any = redis.Redis.from_url(valkey.url)
+    with _started(valkey, chromas, office, tmp_path) as worker:
+        delayed = "{documents.submitted.v1.external}:delayed"
+        client.set(delayed, "no sorted set")
+        try:
+            assert worker.wait(60) == 1
+        finally:
+            client.delete(delayed)
+
+
+@contextmanager
+def _started(
+    valkey: RedisServer, chromas: dict[Level, str], office: Office, folder: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
     port = free_port()
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "passport.pub").write_bytes(office.public_key)
-    (tmp_path / "external.key").write_bytes(os.urandom(32))
+    (folder / "keys").mkdir()
+    (folder / "keys" / "passport.pub").write_bytes(office.public_key)
+    (folder / "external.key").write_bytes(os.urandom(32))
     environment = {
         "SLUICE_LANE": "EXTERNAL",
-        "SLUICE_STATE_DIR": str(tmp_path),
+        "SLUICE_STATE_DIR": str(folder),
         "SLUICE_REDIS_URL": valkey.url,
-        "SLUICE_EXTERNAL_KEY_FILE": str(tmp_path / "external.key"),
+        "SLUICE_EXTERNAL_KEY_FILE": str(folder / "external.key"),
         "SLUICE_CHROMA_EXTERNAL_URL": chromas[EXTERNAL],
         "SLUICE_PORT": str(port),
     }
     worker = subprocess.Popen([sys.executable, "-m", "ingest_worker"], env=environment, stdout=subprocess.DEVNULL)
     try:
         assert _ready(port, worker)
+        yield worker
     finally:
-        worker.terminate()
-        assert worker.wait(20) in (0, -signal.SIGTERM)
+        worker.kill()
+        worker.wait()
 
 
 def _ready(port: int, worker: "subprocess.Popen[bytes]") -> bool:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while time.monotonic() < end and worker.poll() is None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as response:
