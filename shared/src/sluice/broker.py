@@ -25,6 +25,7 @@ from sluice.connection import connect
 from sluice.consumer import Arrival, Consumer, Delivery, Handler, OnDead, SignedConsumer, UnsignedConsumer
 from sluice.errors import TransientError
 from sluice.messages import Message, Unsigned
+from sluice.places import Places
 from sluice.replies import ReplyLog
 from sluice.settings import CommonSettings
 from sluice.workstream import Publication, WorkStream
@@ -54,6 +55,7 @@ class Broker:
         self._service = service
         self._consumer = f"{service}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._verifier = verifier
+        self.places = Places(self.redis)
         self._publication = Publication(self.redis)
         self._consumers: list[Consumer[Any, Any]] = []
         self._upkeep: asyncio.Task[None] | None = None
