@@ -14,6 +14,7 @@ from sluice.messages import DocumentProgress, DocumentReference, JobState
 def _job(state: str, **fields: Any) -> Job:
     now = datetime.now(UTC)
     return Job(
+        tenant_id="tenant-1",
         id="job-1",
         document_id="document-1",
         generation=1,

@@ -150,6 +150,7 @@ jobs = Table(
     metadata,
     _id(),
     _refers("document_id", "documents"),
+    Column("tenant_id", String(64), nullable=False, server_default=""),
     Column("generation", Integer, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("state", String(16), nullable=False, index=True),
@@ -159,6 +160,7 @@ jobs = Table(
     Column("error", CleanText),
     Column("unchanged", Boolean, nullable=False),
     Column("bulk", Boolean, nullable=False, server_default=false()),
+    Column("waiting_lane", String(16)),
     Column("traceparent", String(64)),
     Column("created_by", String(64), nullable=False),
     _time("created_at"),
@@ -166,6 +168,19 @@ jobs = Table(
     _time("published_at", nullable=True),
     Index(None, "state", "published_at"),
 )
+# A hundred thousand waiting rows are never read to find one: a database takes these for queries that say the same.
+WAITING = text("waiting_lane IS NOT NULL AND published_at IS NULL AND state = 'queued'")
+Index(
+    "ix_jobs_waiting",
+    jobs.c.waiting_lane,
+    jobs.c.tenant_id,
+    jobs.c.created_at,
+    jobs.c.id,
+    sqlite_where=WAITING,
+    postgresql_where=WAITING,
+)
+OPEN_JOB = text("state NOT IN ('done', 'deleted', 'failed')")
+Index("ix_jobs_open", jobs.c.tenant_id, sqlite_where=OPEN_JOB, postgresql_where=OPEN_JOB)
 
 conversations = Table(
     "conversations",
@@ -195,6 +210,9 @@ turns = Table(
     _time("answered_at", nullable=True),
     Column("error", CleanText),
 )
+
+OPEN_TURN = text("answer IS NULL AND error IS NULL")
+Index("ix_turns_open", turns.c.created_at, sqlite_where=OPEN_TURN, postgresql_where=OPEN_TURN)
 
 feedback = Table(
     "feedback",

@@ -170,10 +170,14 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Work on one generation of a document; `done` of `total` chunks. `unchanged`: the same bytes were there before."""
+    """Work on one generation of a document; `done` of `total` chunks. `unchanged`: the same bytes were there before.
+
+    `waiting_lane`: where a bulk job waits for its turn, once its file is stored; until then it has no turn.
+    """
 
     id: str
     document_id: str
+    tenant_id: str
     generation: int
     kind: Literal["index", "delete"]
     state: JobState
@@ -183,6 +187,7 @@ class Job:
     error: str | None = None
     unchanged: bool = False
     bulk: bool = False
+    waiting_lane: Level | None = None
     traceparent: str | None = None
     created_by: str
     created_at: datetime

@@ -168,6 +168,7 @@ def _new_job(principal_id: str, document: Document, kind: Literal["index", "dele
     return Job(
         id=new_id(),
         document_id=document.id,
+        tenant_id=document.tenant_id,
         generation=document.generation,
         kind=kind,
         state=JobState.QUEUED,

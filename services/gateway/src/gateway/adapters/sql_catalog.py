@@ -192,4 +192,5 @@ def _document(row: RowMapping, prefix: str = "") -> Document:
 
 
 def _job(row: RowMapping) -> Job:
-    return record_of(Job, row, state=JobState(row["state"]))
+    lane = Level(row["waiting_lane"]) if row["waiting_lane"] else None
+    return record_of(Job, row, state=JobState(row["state"]), waiting_lane=lane)

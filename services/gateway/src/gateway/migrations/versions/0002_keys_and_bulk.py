@@ -7,12 +7,28 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+_PARTIAL = [
+    (
+        "ix_jobs_waiting",
+        "jobs",
+        ["waiting_lane", "tenant_id", "created_at", "id"],
+        "waiting_lane IS NOT NULL AND published_at IS NULL AND state = 'queued'",
+    ),
+    ("ix_jobs_open", "jobs", ["tenant_id"], "state NOT IN ('done', 'deleted', 'failed')"),
+    ("ix_turns_open", "turns", ["created_at"], "answer IS NULL AND error IS NULL"),
+]
 
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("bulk", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("jobs", sa.Column("waiting_lane", sa.String(length=16), nullable=True))
+    op.add_column("jobs", sa.Column("tenant_id", sa.String(length=64), server_default="", nullable=False))
+    op.execute("UPDATE jobs SET tenant_id = (SELECT tenant_id FROM documents WHERE documents.id = jobs.document_id)")
     op.add_column("jobs", sa.Column("traceparent", sa.String(length=64), nullable=True))
     op.create_index(op.f("ix_jobs_state_published_at"), "jobs", ["state", "published_at"], unique=False)
+    for name, table, columns, condition in _PARTIAL:
+        where = sa.text(condition)
+        op.create_index(name, table, columns, unique=False, sqlite_where=where, postgresql_where=where)
     op.create_table(
         "idempotency_keys",
         sa.Column("owner", sa.String(length=64), nullable=False),
@@ -50,6 +66,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("api_keys")
     op.drop_table("idempotency_keys")
+    for name, table, _, _ in _PARTIAL:
+        op.drop_index(name, table)
     op.drop_index(op.f("ix_jobs_state_published_at"), "jobs")
     op.drop_column("jobs", "traceparent")
+    op.drop_column("jobs", "tenant_id")
+    op.drop_column("jobs", "waiting_lane")
     op.drop_column("jobs", "bulk")
