@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from sluice.replies import SupersededError
 from sluice.settings import CommonSettings
 from sluice.workstream import Entry, Hold, WorkStream
 from tests.support.identity import Office
-from tests.support.servers import RedisServer
+from tests.support.servers import RedisServer, running, valkey_server
 from tests.support.waiting import until
 
 STREAM = "questions.asked.v1.external"
@@ -453,3 +454,68 @@ async def _length(client: Any, stream: str, length: int) -> bool:
 
 async def _moved(client: Any, last_id: bytes) -> bool:
     return (await client.xinfo_stream(STREAM))["last-generated-id"] != last_id
+
+
+async def test_a_broker_that_is_away_at_the_end_of_the_work_costs_the_message_nothing(
+    office: Office, tmp_path: Path
+) -> None:
+    """The work is done once and acknowledged as soon as the broker is back, without counting a failure or a crash."""
+    attempts: list[int] = []
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: QuestionAsked, delivery: Delivery) -> None:
+        attempts.append(delivery.attempt)
+        started.set()
+        await release.wait()
+
+    with running(valkey_server(tmp_path / "valkey")) as server:
+        client: Any = redis.asyncio.Redis.from_url(server.url)
+        async with consuming(server, office, handler) as broker:
+            await broker.publish(question(office))
+            await started.wait()
+            server.kill()
+            release.set()
+            await until(lambda: _is_away(broker))
+            server.start()
+            await until(lambda: _empty(client), seconds=30)
+            await until(lambda: _no_place(client))
+        await client.aclose()
+    assert attempts == [1]
+
+
+async def test_a_handler_that_meets_a_broker_without_memory_is_tried_again_past_its_attempts(
+    office: Office, tmp_path: Path
+) -> None:
+    attempts: list[int] = []
+    full = asyncio.Event()
+
+    async def handler(message: QuestionAsked, delivery: Delivery) -> None:
+        await full.wait()
+        attempts.append(delivery.attempt)
+        await broker.redis.set("a result", message.question)
+
+    options = {"retry": {"attempts": 2, "first_seconds": 0.05, "longest_seconds": 0.1}}
+    with running(valkey_server(tmp_path / "valkey")) as server:
+        client: Any = redis.asyncio.Redis.from_url(server.url)
+        async with consuming(server, office, handler, settings=options) as broker:
+            await broker.publish(question(office))
+            await client.config_set("maxmemory", "1")
+            full.set()
+            await until(lambda: len(attempts) >= 5, seconds=30)
+            await client.config_set("maxmemory", "0")
+            await until(lambda: _empty(client), seconds=30)
+            await until(lambda: _no_place(client))
+            assert await client.xlen(DEAD) == 0
+        await client.aclose()
+
+
+async def _is_away(broker: Broker) -> bool:
+    try:
+        await broker.check()
+    except TransientError:
+        return True
+    return False
+
+
+async def _no_place(client: Any) -> bool:
+    return await client.hlen(f"{{{STREAM}}}:places") == 0

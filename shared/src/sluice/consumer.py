@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from redis.exceptions import RedisError
 
 from sluice.access import Level, Passport, PassportExpiredError, PassportVerifier
 from sluice.errors import (
+    BrokerUnavailableError,
     DeadlineExceededError,
     InvalidMessageError,
     PermanentError,
@@ -32,6 +34,9 @@ logger = logging.getLogger(__name__)
 P = TypeVar("P", bound=Part)
 D = TypeVar("D", bound="Arrival")
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
+_FIRM_SECONDS = 30.0
+_AGAIN_SECONDS = 0.5
 _HANDLED = Counter("sluice_messages_total", "Messages by what became of them.", ["stream", "outcome"])
 _SECONDS = Histogram("sluice_handler_seconds", "Time in the handler.", ["stream"])
 
@@ -142,10 +147,13 @@ class Consumer(Generic[P, D]):
             with _SECONDS.labels(self.work.stream).time():
                 await self._run(entry, message, delivery)
         except SupersededError:
-            await self.work.drop(entry)
+            await self._firmly(lambda: self.work.drop(entry))
             self._count("superseded")
         except PermanentError as error:
             await self._give_up(entry, message, delivery, error)
+        except RedisError as error:
+            logger.warning("broker.away", exc_info=error, extra={"stream": self.work.stream})
+            await self._retry(entry, message, delivery, BrokerUnavailableError("the message broker does not answer"))
         except Exception as error:
             await self._retry(entry, message, delivery, error)
         else:
@@ -180,7 +188,7 @@ class Consumer(Generic[P, D]):
 
     async def _done(self, entry: Entry, message: P, outcome: str) -> None:
         message_id = self.message_id(message)
-        done = await (self.work.done(entry, message_id) if message_id else self.work.drop(entry))
+        done = await self._firmly(lambda: self.work.done(entry, message_id) if message_id else self.work.drop(entry))
         self._count(outcome if done else "lost")
 
     async def _retry(self, entry: Entry, message: P, delivery: D, error: Exception) -> None:
@@ -191,6 +199,7 @@ class Consumer(Generic[P, D]):
             extra={"stream": self.work.stream, "attempt": entry.attempt, "expected": expected},
         )
         waits = self._patient and expected and not isinstance(error, RemoteUnavailableError)
+        waits = waits or isinstance(error, BrokerUnavailableError)
         if entry.failures + 1 >= self._rule.attempts and not waits:
             last = error.detail if isinstance(error, TransientError) else "an unexpected error"
             attempts = TooManyAttemptsError(f"given up after {entry.failures + 1} attempts: {last}")
@@ -198,12 +207,13 @@ class Consumer(Generic[P, D]):
             return
         least = error.retry_after if isinstance(error, TransientError) else None
         reason = error.detail if isinstance(error, SluiceError) else "an unexpected error"
-        await self.work.delay(entry, max(least or timedelta(), self._rule.pause(entry.failures)), reason)
+        pause = max(least or timedelta(), self._rule.pause(entry.failures))
+        await self._firmly(lambda: self.work.delay(entry, pause, reason))
         self._count("delayed")
 
     async def _give_up(self, entry: Entry, message: P, delivery: D, error: SluiceError) -> None:
         """Tells whoever waits, then buries: a crash in between tells them once more."""
-        if await self.work.hold(entry) is Hold.LOST:
+        if await self._firmly(lambda: self.work.hold(entry)) is Hold.LOST:
             return  # whoever has it now decides
         if self._on_dead is not None:
             try:
@@ -213,9 +223,20 @@ class Consumer(Generic[P, D]):
         await self._bury(entry, error)
 
     async def _bury(self, entry: Entry, error: SluiceError) -> None:
-        await self.work.bury(entry, error)
+        await self._firmly(lambda: self.work.bury(entry, error))
         self._count("dead")
         logger.error("message.dead", exc_info=error, extra={"stream": self.work.stream, "problem": error.type})
+
+    async def _firmly(self, action: Callable[[], Awaitable[T]]) -> T:
+        """What is decided outlasts a broker that is away for a moment: else its entry would count a crash."""
+        end = time.monotonic() + max(_FIRM_SECONDS, 2 * self._settings.lease_seconds)
+        while True:
+            try:
+                return await action()
+            except RedisError:
+                if time.monotonic() >= end:
+                    raise
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     def _count(self, outcome: str) -> None:
         _HANDLED.labels(self.work.stream, outcome).inc()

@@ -49,6 +49,10 @@ class TransientError(SluiceError):
         self.retry_after = retry_after
 
 
+class BrokerUnavailableError(TransientError):
+    """Redis is away, or out of memory: no fault of the message, which is tried again until its deadline."""
+
+
 class RemoteUnavailableError(TransientError):
     """A server that somebody named in a request is away: worth a few tries, but not worth waiting for all day."""
 
