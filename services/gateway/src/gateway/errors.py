@@ -17,6 +17,13 @@ class ConflictError(PermanentError):
     status = HTTPStatus.CONFLICT
 
 
+class KeyReusedError(PermanentError):
+    """An idempotency key stands for one request only."""
+
+    type = "idempotency-key-reused"
+    status = HTTPStatus.CONFLICT
+
+
 class NotSignedInError(PermanentError):
     type = "not-signed-in"
     status = HTTPStatus.UNAUTHORIZED

@@ -8,6 +8,7 @@ from gateway.records import (
     Answer,
     ApiKey,
     AuditEntry,
+    Claim,
     Conversation,
     Credentials,
     Document,
@@ -188,6 +189,17 @@ class Fixes(Protocol):
     async def indexed(self, message: FixIndexed, tenant: str) -> None:
         """Takes on what became of a fix; a withdrawal that failed is to be sent again."""
         ...
+
+
+class IdempotencyKeys(Protocol):
+    """What was asked for under keys of the askers' choice."""
+
+    async def claim(self, owner: str, key: str, tenant_id: str, body_sha256: str, at: datetime) -> Claim:
+        """The claim of whoever was first, which may be for another body."""
+        ...
+
+    async def settle(self, owner: str, key: str, job_id: str) -> None: ...
+    async def forget(self, created_before: datetime) -> None: ...
 
 
 class AuditLog(Protocol):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from sluice.access import Level, Right, clearance_of
+from sluice.access import Level, Right, clearance_of, digest
 from sluice.messages import JobState
 
 
@@ -83,10 +83,10 @@ class Credentials:
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """The person of a request, and the hash of the token that it came with."""
+    """Whoever a request is from, and the hash of the token that it came with."""
 
-    person: Person
-    session: str
+    principal: Person | ApiKey
+    token_sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,6 +215,20 @@ class FixRow:
     created_at: datetime
     updated_at: datetime
     published_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """An idempotency key and what it was claimed for. `settled`: all was made once, so nothing is made again."""
+
+    owner: str
+    key: str
+    body_sha256: str
+    settled: bool = False
+
+    def id(self, number: int = 0) -> str:
+        """The id of the n-th thing made under the key, the same at each try."""
+        return digest([self.owner, self.key, self.body_sha256, number])[:32]
 
 
 @dataclass(frozen=True, kw_only=True)
