@@ -75,6 +75,11 @@ def _time(name: str, *, nullable: bool = False) -> Column[datetime]:
     return Column(name, UtcDateTime, nullable=nullable)
 
 
+def _run() -> Column[int]:
+    """How often it was begun; the message's id is made from it."""
+    return Column("run", Integer, nullable=False, server_default="1")
+
+
 tenants = Table(
     "tenants",
     metadata,
@@ -160,6 +165,7 @@ jobs = Table(
     Column("error", CleanText),
     Column("unchanged", Boolean, nullable=False),
     Column("bulk", Boolean, nullable=False, server_default=false()),
+    _run(),
     Column("waiting_lane", String(16)),
     Column("traceparent", String(64)),
     Column("created_by", String(64), nullable=False),
@@ -206,8 +212,10 @@ turns = Table(
     Column("sources", JSON, nullable=False),
     Column("citations", JSON, nullable=False),
     Column("usage", JSON, nullable=False),
+    _run(),
     _time("created_at"),
     _time("answered_at", nullable=True),
+    _time("published_at", nullable=True),
     Column("error", CleanText),
 )
 
@@ -234,6 +242,7 @@ fixes = Table(
     Column("access_level", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("error", CleanText),
+    _run(),
     Column("created_by", String(64), nullable=False),
     _time("created_at"),
     _time("updated_at"),

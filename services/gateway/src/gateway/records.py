@@ -101,7 +101,8 @@ class Conversation:
 class Turn:
     """A question, and its answer once there is one; the id is the request's and the answer's.
 
-    `lane` is the clearance that it was asked with, `level` the highest of what the answer rests on.
+    `lane` is the clearance that it was asked with, `level` the highest of what the answer rests on. `run` counts how
+    often it was sent out; so it does for jobs and fixes.
     """
 
     id: str
@@ -118,6 +119,8 @@ class Turn:
     created_at: datetime
     answered_at: datetime | None
     error: str | None
+    run: int = 1
+    published_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +190,7 @@ class Job:
     error: str | None = None
     unchanged: bool = False
     bulk: bool = False
+    run: int = 1
     waiting_lane: Level | None = None
     traceparent: str | None = None
     created_by: str
@@ -214,6 +218,7 @@ class FixRow:
     created_by: str
     created_at: datetime
     updated_at: datetime
+    run: int = 1
     published_at: datetime | None = None
 
 

@@ -25,6 +25,9 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("tenant_id", sa.String(length=64), server_default="", nullable=False))
     op.execute("UPDATE jobs SET tenant_id = (SELECT tenant_id FROM documents WHERE documents.id = jobs.document_id)")
     op.add_column("jobs", sa.Column("traceparent", sa.String(length=64), nullable=True))
+    for table in ("jobs", "fixes", "turns"):
+        op.add_column(table, sa.Column("run", sa.Integer(), server_default="1", nullable=False))
+    op.add_column("turns", sa.Column("published_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(op.f("ix_jobs_state_published_at"), "jobs", ["state", "published_at"], unique=False)
     for name, table, columns, condition in _PARTIAL:
         where = sa.text(condition)
@@ -69,6 +72,9 @@ def downgrade() -> None:
     for name, table, _, _ in _PARTIAL:
         op.drop_index(name, table)
     op.drop_index(op.f("ix_jobs_state_published_at"), "jobs")
+    op.drop_column("turns", "published_at")
+    for table in ("jobs", "fixes", "turns"):
+        op.drop_column(table, "run")
     op.drop_column("jobs", "traceparent")
     op.drop_column("jobs", "tenant_id")
     op.drop_column("jobs", "waiting_lane")
