@@ -27,6 +27,7 @@ from sluice.errors import TransientError
 from sluice.messages import Message, Unsigned
 from sluice.places import Places
 from sluice.replies import ReplyLog
+from sluice.room import Room
 from sluice.settings import CommonSettings
 from sluice.workstream import Publication, WorkStream
 
@@ -56,6 +57,7 @@ class Broker:
         self._consumer = f"{service}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._verifier = verifier
         self.places = Places(self.redis)
+        self.room = Room(self.redis)
         self._publication = Publication(self.redis)
         self._consumers: list[Consumer[Any, Any]] = []
         self._upkeep: asyncio.Task[None] | None = None

@@ -13,7 +13,7 @@ from enum import IntEnum
 from typing import Any, Self
 
 from redis.commands.core import AsyncScript
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from sluice.connection import RedisClient
 from sluice.errors import SluiceError
@@ -216,11 +216,23 @@ class WorkStream:
         """Makes stream and group, from the first entry on; what is there already stays. Whether it had to be made."""
         try:
             await self._redis.xgroup_create(self.stream, self.group, id="0", mkstream=True)
+        except OutOfMemoryError:
+            if not await self._has_group():
+                raise
+            return False
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
             return False
         return True
+
+    async def _has_group(self) -> bool:
+        """Redis without memory makes no group, but a consumer of one that is there can start and free some."""
+        try:
+            groups = await self._redis.xinfo_groups(self.stream)
+        except ResponseError:  # there is no such stream
+            return False
+        return any(group["name"] == self.group.encode() for group in groups)
 
     async def hold(self, entry: Entry, message_id: str | None = None) -> Hold:
         """Renews the lease, if this consumer still has it."""
