@@ -1,4 +1,4 @@
-.PHONY: up down demo test check fix bench lock install
+.PHONY: up down demo test chaos check fix bench lock install
 PYTHON ?= python3
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
@@ -15,6 +15,9 @@ demo: install  ## against the running system: two people, the same questions, tw
 
 test: install  ## every test
 	$(BIN)/pytest
+
+chaos: install  ## every fault at its full size, up to an hour; the last line is JSON
+	@$(BIN)/python -m tests.chaos
 
 check: install  ## ruff, pyright, import rules, contracts
 	$(BIN)/ruff check .

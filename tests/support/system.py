@@ -130,7 +130,7 @@ def people_of(system: System) -> People:
 def settings(folder: Path, vendors: str) -> dict[str, str]:
     """The environment of a system with its state in the folder, whose models are played at the address."""
     return {
-        "PATH": os.environ["PATH"],
+        **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
         "HOME": str(folder),
         "SLUICE_STATE_DIR": str(folder / "state"),
         "SLUICE_ADMIN_EMAIL": "root@razorpay.com",
