@@ -156,6 +156,7 @@ def gateway_adapters(settings: GatewaySettings, office: Office) -> Adapters:
         database=Database(settings.sql_url),
         broker=Broker(settings, service="gateway", verifier=office.verifier),
         blobs=BlobStore(settings.data_dir / "blobs", Keyring(_LEVEL_KEYS)),
+        keyring=Keyring(_LEVEL_KEYS),
         passwords=cheap_passwords(),
         signer=office.signer,
         operator_token=OPERATOR_TOKEN,

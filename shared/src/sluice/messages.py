@@ -8,6 +8,7 @@ from uuid import uuid4
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from sluice.access import Level, digest
+from sluice.tracing import current_traceparent
 
 M = TypeVar("M", bound="Message")
 
@@ -68,7 +69,10 @@ class Usage(Part):
 
 
 class Message(Part):
-    """The envelope. `request_id` names the request or job; its passport is verified before anything else is read."""
+    """The envelope. `request_id` names the request or job; its passport is verified before anything else is read.
+
+    `run` counts how often the request was begun: again when its message was lost, or replayed.
+    """
 
     stream: ClassVar[str]
     laned: ClassVar[bool] = True
@@ -83,6 +87,7 @@ class Message(Part):
     passport: str
     deadline: AwareDatetime
     traceparent: str | None = None
+    run: int = 1
     created_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -101,19 +106,20 @@ class Message(Part):
     def follow(self, kind: type[M], step: str = "", **fields: Any) -> M:
         """The next message of the same request, its id made from request and step, so that a second copy is known."""
         return kind(
-            message_id=message_id_of(kind, self.request_id, step),
+            message_id=message_id_of(kind, self.request_id, step, self.run),
             request_id=self.request_id,
             tenant=self.tenant,
             passport=self.passport,
             deadline=self.deadline,
-            traceparent=self.traceparent,
+            traceparent=current_traceparent() or self.traceparent,
+            run=self.run,
             **fields,
         )
 
 
-def message_id_of(kind: type[Message], request_id: str, step: str = "") -> str:
-    """The id of a message, the same however often it is made, so that a second copy is known."""
-    return digest([request_id, kind.stream, step])[:32]
+def message_id_of(kind: type[Message], request_id: str, step: str = "", run: int = 1) -> str:
+    """The id of a message, the same however often it is made in one run, so that a second copy is known."""
+    return digest([request_id, kind.stream, step, *([run] if run > 1 else [])])[:32]
 
 
 def digest_of(kind: type[Message], **fields: Any) -> str:
@@ -311,7 +317,7 @@ class Grant(Part):
 
     key_id: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
     time: str = Field(max_length=64)
-    nonce: str = Field(pattern=r"^[\x21-\x7e]{8,128}$")
+    nonce: str = Field(pattern=r"^[A-Za-z0-9_-]{8,128}$")
     hmac: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 

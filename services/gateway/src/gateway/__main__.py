@@ -24,11 +24,13 @@ def create() -> tuple[FastAPI, GatewaySettings]:
 
 
 def real_adapters(settings: GatewaySettings) -> Adapters:
+    keyring = Keyring.from_files(settings.both_key_files)
     verifier = PassportVerifier(read_key(settings.passport_public_key_path))
     return Adapters(
         database=Database(settings.sql_url),
         broker=Broker(settings, service="gateway", verifier=verifier),
-        blobs=BlobStore(settings.data_dir / "blobs", Keyring.from_files(settings.both_key_files)),
+        blobs=BlobStore(settings.data_dir / "blobs", keyring),
+        keyring=keyring,
         passwords=Argon2Passwords(PasswordHasher()),
         signer=PassportSigner(read_key(settings.passport_key_path)),
         operator_token=read_operator_token(settings.operator_token_path),

@@ -15,11 +15,14 @@ from gateway.adapters.sql_audit import SqlAuditLog
 from gateway.adapters.sql_catalog import SqlCatalog
 from gateway.adapters.sql_conversations import SqlConversations
 from gateway.adapters.sql_fixes import SqlFixes
+from gateway.adapters.sql_idempotency import SqlIdempotencyKeys
 from gateway.adapters.sql_keys import SqlApiKeys
 from gateway.adapters.streams import BrokerPublisher, BrokerReplies
 from gateway.ask import Ask
 from gateway.database import Database
 from gateway.handlers import Handlers
+from gateway.idempotency import Idempotency
+from gateway.keys import Keys
 from gateway.listen import Listen
 from gateway.login import LoginRules
 from gateway.middleware import BodyLimit, RequestContext
@@ -33,6 +36,7 @@ from gateway.routes import (
     documentation,
     fixes,
     identity,
+    keys,
     knowledge,
     logs,
     operators,
@@ -48,6 +52,7 @@ from gateway.teach import Teach
 from gateway.tenants import FirstAdmin, ensure_first_admin
 from sluice.access import PassportSigner
 from sluice.broker import Broker
+from sluice.sealing import Keyring
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +64,7 @@ class Adapters:
     database: Database
     broker: Broker
     blobs: Blobs
+    keyring: Keyring
     passwords: Passwords
     signer: PassportSigner
     operator_token: str
@@ -82,7 +88,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     documentation.install(app)
     app.add_middleware(BodyLimit, least=settings.max_body_bytes, larger={uploads.PATH: settings.max_upload_bytes})
     app.add_middleware(RequestContext)
-    for part in (identity, operators, chat, conversations, knowledge, fixes, logs):
+    for part in (identity, operators, keys, chat, conversations, knowledge, fixes, logs):
         app.include_router(part.router)
     app.include_router(uploads.create_router(settings))
     app.include_router(system.create_router([adapters.database.ping, adapters.broker.check]))
@@ -102,8 +108,10 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         operator_token=adapters.operator_token,
         accounts=accounts,
         api_keys=api_keys,
+        keys=Keys(keys=api_keys, keyring=adapters.keyring, audit=audit),
         principals=KnownPrincipals(accounts=accounts, keys=api_keys),
         audit=audit,
+        idempotency=Idempotency(keys=SqlIdempotencyKeys(adapters.database)),
         passwords=passwords,
         login_rules=LoginRules(
             session=timedelta(hours=settings.session_hours),

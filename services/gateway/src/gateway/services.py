@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from gateway.ask import Ask
+from gateway.idempotency import Idempotency
+from gateway.keys import Keys
 from gateway.listen import Listen
 from gateway.login import LoginRules
 from gateway.people import People
@@ -19,8 +21,10 @@ class Services:
     operator_token: str
     accounts: Accounts
     api_keys: ApiKeys
+    keys: Keys
     principals: Principals
     audit: AuditLog
+    idempotency: Idempotency
     passwords: Passwords
     login_rules: LoginRules
     people: People

@@ -49,7 +49,7 @@ async def post_question(
     accept: Annotated[str, Header(max_length=1000)] = "",
 ) -> Response | AnswerOut:
     """Server-sent events, or with `Accept: application/json` the whole answer at once."""
-    reader = await present.person()
+    reader = await present.now()
     turn = await services.ask(reader, body.question, body.conversation_id)
     if "application/json" in accept and "text/event-stream" not in accept:
         return await unless_gone(request, _whole(services, reader, turn))
@@ -64,7 +64,7 @@ async def get_events(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The same events again, after `Last-Event-ID`; 204 when that was the last one."""
-    turn = await services.ask.find(await reader.person(), request_id)
+    turn = await services.ask.find(await reader.now(), request_id)
     if last_event_id is not None and not _may_be_given(last_event_id):
         raise InvalidInputError("Last-Event-ID", "is not one that this stream gave")
     if Event("", id=last_event_id or "").terminal:
@@ -83,19 +83,19 @@ def _may_be_given(event_id: str) -> bool:
     return bool(_EVENT_ID.fullmatch(event_id)) and int(event_id.partition("-")[0]) <= _LAST_ATTEMPT
 
 
-def _events(services: Services, reader: Present, turn: Turn, after: str | None) -> Response:
+def _events(services: Services, reader: Present[Person], turn: Turn, after: str | None) -> Response:
     events = _while_allowed(services, reader, turn, services.listen.stream(turn, after))
     return event_stream(events, services.settings.heartbeat_seconds)
 
 
 async def _while_allowed(
-    services: Services, reader: Present, turn: Turn, events: AsyncGenerator[Event]
+    services: Services, reader: Present[Person], turn: Turn, events: AsyncGenerator[Event]
 ) -> AsyncGenerator[Event]:
     """The events, until the reader may not have them any more. A silent stream tells nothing and ends at its next."""
     async with aclosing(events):
         async for event in events:
             try:
-                services.ask.check(await reader.person(), turn)
+                services.ask.check(await reader.now(), turn)
             except SluiceError as error:
                 yield Event("error", error.problem(turn.id))
                 return

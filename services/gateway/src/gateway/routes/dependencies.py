@@ -3,20 +3,23 @@
 import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gateway.errors import NotSignedInError
-from gateway.records import Caller, Person
+from gateway.records import ApiKey, Caller, Person, Principal
 from gateway.services import Services
 from gateway.tokens import fingerprint
 from sluice.access import Right
 from sluice.errors import AccessDeniedError
+from sluice.offers import key_id_of
 from sluice.telemetry import log_context
 
 _LOOK_AGAIN_SECONDS = 3.0
+P = TypeVar("P", bound=Principal)
 
 
 def _services(request: Request) -> Services:
@@ -26,72 +29,96 @@ def _services(request: Request) -> Services:
 ServicesIn = Annotated[Services, Depends(_services)]
 Bearer = Annotated[
     HTTPAuthorizationCredentials | None,
-    Depends(HTTPBearer(auto_error=False, description="The access_token of /auth/login.")),
+    Depends(HTTPBearer(auto_error=False, description="The access_token of /auth/login, or an API key.")),
 ]
 
 
-async def signed_in(request: Request, services: ServicesIn, bearer: Bearer) -> AsyncIterator[Caller]:
-    """Whose token it is. Raises NotSignedInError for one that is unknown, expired, or whose person is suspended."""
+async def authenticated(request: Request, services: ServicesIn, bearer: Bearer) -> AsyncIterator[Caller]:
+    """Whose token or API key it is. Raises NotSignedInError when that is nobody's who may act now."""
     if bearer is None:
-        raise NotSignedInError("sign in first: send the access token as a bearer token")
-    session = fingerprint(bearer.credentials)
-    person = await _person(services, session)
-    request.state.tenant = person.tenant.slug
-    with log_context(tenant=person.tenant.slug):
-        yield Caller(person=person, session=session)
+        raise NotSignedInError("sign in first: send the access token or an API key as a bearer token")
+    if key_id_of(bearer.credentials):
+        principal = _known(await services.keys.bearer(bearer.credentials))
+    else:
+        principal = _known(await services.accounts.signed_in(fingerprint(bearer.credentials)))
+    slug = principal.tenant.slug
+    request.state.tenant = slug
+    with log_context(tenant=slug):
+        yield Caller(principal=principal, token_sha256=fingerprint(bearer.credentials))
 
 
-CallerIn = Annotated[Caller, Depends(signed_in)]
+CallerIn = Annotated[Caller, Depends(authenticated)]
 
 
-async def _person(services: Services, session: str) -> Person:
-    person = await services.accounts.signed_in(session)
-    if person is None:
-        raise NotSignedInError("the access token is not, or no longer, good: sign in again")
-    return person
+def _known(found: P | None) -> P:
+    if found is None:
+        raise NotSignedInError("the access token or API key is not, or no longer, good: sign in again")
+    return found
 
 
-def _check(person: Person, right: Right) -> Person:
-    if right not in person.rights:
+def _check(principal: P, right: Right) -> P:
+    if right not in principal.rights:
         raise AccessDeniedError(f"this needs the right {right}, which you were not granted")
-    return person
+    return principal
 
 
-def needs(right: Right) -> Callable[[Caller], Awaitable[Person]]:
-    """The caller, if they were granted the right; else AccessDeniedError."""
+async def somebody(caller: CallerIn) -> Person:
+    """The person who calls; AccessDeniedError for a program."""
+    if not isinstance(caller.principal, Person):
+        raise AccessDeniedError("this is for people: an API key reads and uploads documents, and nothing else")
+    return caller.principal
 
-    async def person_with_right(caller: CallerIn) -> Person:
-        return _check(caller.person, right)
+
+def needs(right: Right) -> Callable[[Person], Awaitable[Person]]:
+    """The person who calls, if they were granted the right; else AccessDeniedError."""
+
+    async def person_with_right(person: Annotated[Person, Depends(somebody)]) -> Person:
+        return _check(person, right)
 
     return person_with_right
 
 
-class Present:
-    """The caller of a stream, which may outlive their session and their right."""
+def allows(right: Right) -> Callable[[Caller], Awaitable[Principal]]:
+    """The person or program that calls, if it was granted the right; else AccessDeniedError."""
 
-    def __init__(self, services: Services, caller: Caller, right: Right) -> None:
-        self._services = services
-        self._session = caller.session
+    async def principal_with_right(caller: CallerIn) -> Principal:
+        return _check(caller.principal, right)
+
+    return principal_with_right
+
+
+class Present(Generic[P]):
+    """The caller of a stream, which may outlive their session or key, and their right."""
+
+    def __init__(self, principal: P, look: Callable[[], Awaitable[P | None]], right: Right) -> None:
+        self._principal = principal
+        self._look = look
         self._right = right
-        self._person = caller.person
         self._looked = time.monotonic()
 
-    async def person(self) -> Person:
+    async def now(self) -> P:
         """As they are, or were 3 s ago at most. Raises NotSignedInError, AccessDeniedError."""
         if time.monotonic() - self._looked >= _LOOK_AGAIN_SECONDS:
-            self._person = _check(await _person(self._services, self._session), self._right)
+            self._principal = _check(_known(await self._look()), self._right)
             self._looked = time.monotonic()
-        return self._person
+        return self._principal
 
 
-def present(right: Right) -> Callable[[Caller, Services], Awaitable[Present]]:
-    """The caller, to be asked for again; AccessDeniedError without the right."""
+def _look_for(services: Services, caller: Caller) -> Callable[[], Awaitable[Person | ApiKey | None]]:
+    if isinstance(caller.principal, ApiKey):
+        return partial(services.keys.still, caller.principal.id)
+    return partial(services.accounts.signed_in, caller.token_sha256)
 
-    async def present_with_right(caller: CallerIn, services: ServicesIn) -> Present:
-        _check(caller.person, right)
-        return Present(services, caller, right)
 
-    return present_with_right
+async def _present_reader(
+    caller: CallerIn, reader: Annotated[Person, Depends(needs(Right.READ))], services: ServicesIn
+) -> Present[Person]:
+    return Present(reader, partial(services.accounts.signed_in, caller.token_sha256), Right.READ)
+
+
+async def _present_uploader(caller: CallerIn, services: ServicesIn) -> Present[Person | ApiKey]:
+    uploader = _check(caller.principal, Right.UPLOAD)
+    return Present(uploader, _look_for(services, caller), Right.UPLOAD)
 
 
 async def operator(services: ServicesIn, bearer: Bearer) -> None:
@@ -101,10 +128,12 @@ async def operator(services: ServicesIn, bearer: Bearer) -> None:
         raise NotSignedInError("this is for operators: send the operators' token as a bearer token")
 
 
+Somebody = Annotated[Person, Depends(somebody)]
 Reader = Annotated[Person, Depends(needs(Right.READ))]
-PresentReader = Annotated[Present, Depends(present(Right.READ))]
-Uploader = Annotated[Person, Depends(needs(Right.UPLOAD))]
-PresentUploader = Annotated[Present, Depends(present(Right.UPLOAD))]
+PresentReader = Annotated[Present[Person], Depends(_present_reader)]
+DocumentReader = Annotated[Principal, Depends(allows(Right.READ))]
+Uploader = Annotated[Principal, Depends(allows(Right.UPLOAD))]
+PresentUploader = Annotated[Present[Person | ApiKey], Depends(_present_uploader)]
 Teacher = Annotated[Person, Depends(needs(Right.TEACH))]
 LogReader = Annotated[Person, Depends(needs(Right.LOGS))]
 Admin = Annotated[Person, Depends(needs(Right.ADMIN))]

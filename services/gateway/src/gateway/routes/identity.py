@@ -9,8 +9,8 @@ from pydantic import Field, StringConstraints
 
 from gateway.login import Attempt, login, logout
 from gateway.people import NewPerson
-from gateway.records import Person
-from gateway.routes.dependencies import Admin, CallerIn, ServicesIn
+from gateway.records import ApiKey, Person
+from gateway.routes.dependencies import Admin, CallerIn, ServicesIn, Somebody
 from gateway.routes.schemas import Body, Email, IdPath, Listing, Output, PageIn, RightsIn, listing
 from gateway.settings import MAX_PASSWORD, MIN_PASSWORD
 from sluice.access import Level, Right
@@ -34,6 +34,15 @@ class Me(Output):
     tenant: str
     clearance: Level
     rights: list[Right]
+
+
+class KeyMe(Output):
+    id: str
+    name: str
+    tenant: str
+    clearance: Level
+    rights: list[Right]
+    expires_at: datetime | None
 
 
 class LoginOut(Output):
@@ -69,13 +78,14 @@ async def post_login(body: LoginIn, services: ServicesIn) -> LoginOut:
 
 
 @router.post("/auth/logout", status_code=HTTPStatus.NO_CONTENT)
-async def post_logout(caller: CallerIn, services: ServicesIn) -> None:
-    await logout(services.accounts, caller.session)
+async def post_logout(_: Somebody, caller: CallerIn, services: ServicesIn) -> None:
+    await logout(services.accounts, caller.token_sha256)
 
 
 @router.get("/me")
-async def get_me(caller: CallerIn) -> Me:
-    return me(caller.person)
+async def get_me(caller: CallerIn) -> Me | KeyMe:
+    """The person, or the API key, that calls."""
+    return me(caller.principal) if isinstance(caller.principal, Person) else _key_me(caller.principal)
 
 
 @router.post("/people", status_code=HTTPStatus.CREATED)
@@ -113,6 +123,11 @@ def me(person: Person) -> Me:
         clearance=person.clearance,
         rights=sorted(person.rights),
     )
+
+
+def _key_me(key: ApiKey) -> KeyMe:
+    named = {name: getattr(key, name) for name in ("id", "name", "clearance", "expires_at")}
+    return KeyMe(tenant=key.tenant.slug, rights=sorted(key.rights), **named)
 
 
 def person_out(person: Person) -> PersonOut:

@@ -7,8 +7,8 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
-from gateway.records import Document, DocumentState, Job
-from gateway.routes.dependencies import Present, PresentUploader, Reader, ServicesIn, Uploader
+from gateway.records import ApiKey, Document, DocumentState, Job, Person
+from gateway.routes.dependencies import DocumentReader, Present, PresentUploader, ServicesIn, Uploader
 from gateway.routes.schemas import IdPath, Listing, Output, PageIn, listing
 from gateway.routes.streaming import EVENT_STREAM, event_stream
 from gateway.services import Services
@@ -60,18 +60,18 @@ async def get_job(job_id: IdPath, uploader: Uploader, services: ServicesIn) -> J
 @router.get("/jobs/{job_id}/events", response_class=Response, responses=EVENT_STREAM)
 async def get_job_events(job_id: IdPath, uploader: PresentUploader, services: ServicesIn) -> Response:
     """A `progress` event a change, up to `done` or `error`; also when the session or the right ends meanwhile."""
-    await services.submit.find_job(await uploader.person(), job_id)
+    await services.submit.find_job(await uploader.now(), job_id)
     return event_stream(_job_events(services, uploader, job_id), services.settings.heartbeat_seconds)
 
 
 @router.get("/documents")
-async def get_documents(reader: Reader, services: ServicesIn, page: PageIn) -> Listing[DocumentOut]:
+async def get_documents(reader: DocumentReader, services: ServicesIn, page: PageIn) -> Listing[DocumentOut]:
     rows = await services.catalog.documents(reader.tenant.id, reader.clearance.readable, page)
     return listing(rows, page, document_out, lambda row: (row.created_at, row.id))
 
 
 @router.get("/documents/{document_id}")
-async def get_document(document_id: IdPath, reader: Reader, services: ServicesIn) -> DocumentOut:
+async def get_document(document_id: IdPath, reader: DocumentReader, services: ServicesIn) -> DocumentOut:
     return document_out(await services.submit.find(reader, document_id))
 
 
@@ -103,11 +103,11 @@ def document_out(document: Document) -> DocumentOut:
     return DocumentOut(version=document.generation, **named)
 
 
-async def _job_events(services: Services, uploader: Present, job_id: str) -> AsyncIterator[Event]:
+async def _job_events(services: Services, uploader: Present[Person | ApiKey], job_id: str) -> AsyncIterator[Event]:
     told: JobOut | None = None
     while True:
         try:
-            now = job_out(*await services.submit.find_job(await uploader.person(), job_id))
+            now = job_out(*await services.submit.find_job(await uploader.now(), job_id))
         except SluiceError as error:
             yield Event("error", error.problem(job_id))
             return

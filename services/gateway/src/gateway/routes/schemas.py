@@ -77,6 +77,6 @@ def _decode(cursor: str) -> tuple[datetime, str]:
         time = datetime.fromisoformat(at)
     except (ValueError, binascii.Error) as error:
         raise InvalidInputError("cursor", "is not one that a list gave") from error
-    if time.tzinfo is None or not row_id.isalnum():
+    if time.tzinfo is None or not row_id or not row_id.isprintable():
         raise InvalidInputError("cursor", "is not one that a list gave")
     return time, row_id
