@@ -44,6 +44,13 @@ class CommonSettings(Environment):
     host: str = Field(default="127.0.0.1", description="Address that the service's own HTTP port is bound to.")
     port: int = Field(description="Port of /healthz, /readyz and /metrics.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        validation_alias=AliasChoices("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="OpenTelemetry collector (OTLP over HTTP) that spans are sent to, `http://HOST:4318`; none: no"
+        " spans. `OTEL_EXPORTER_OTLP_HEADERS` and the SDK's other variables count too.",
+    )
     lease_seconds: float = Field(
         default=15, gt=0, description="How long a taken message stays a worker's without renewal."
     )

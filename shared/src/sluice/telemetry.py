@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stdout, with request id and tenant, never with content."""
+"""Structured logs: one JSON object a line on stdout, with request id, tenant and trace, never with content."""
 
 import json
 import logging
@@ -13,6 +13,7 @@ from typing import Any
 
 from sluice.access import Level
 from sluice.errors import SluiceError
+from sluice.tracing import trace_ids
 
 _context: ContextVar[dict[str, str] | None] = ContextVar("sluice_log_context", default=None)
 _FRAMES = 8
@@ -44,6 +45,7 @@ class JsonFormatter(logging.Formatter):
             "event": record.getMessage(),
             "logger": record.name,
             **(_context.get() or {}),
+            **trace_ids(),
             **{key: value for key, value in vars(record).items() if key not in _STANDARD},
         }
         if record.exc_info and record.exc_info[1] is not None:
