@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from sluice.errors import PermanentError
+from sluice.errors import PermanentError, TransientError
 
 
 class NotFoundError(PermanentError):
@@ -53,6 +53,13 @@ class InvalidInputError(PermanentError):
         super().__init__(
             "the request has a field that is not as it must be", errors=[{"field": field, "message": message}]
         )
+
+
+class BacklogFullError(TransientError):
+    """Nothing was accepted: what was before is to be worked off first."""
+
+    type = "backlog-full"
+    status = HTTPStatus.TOO_MANY_REQUESTS
 
 
 class TooLargeError(PermanentError):

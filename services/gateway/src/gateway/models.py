@@ -249,6 +249,9 @@ fixes = Table(
     _time("published_at", nullable=True),
 )
 
+OPEN_FIX = text("state IN ('pending', 'withdrawing')")
+Index("ix_fixes_open", fixes.c.tenant_id, sqlite_where=OPEN_FIX, postgresql_where=OPEN_FIX)
+
 # What someone asked for under a key of their choice; the ids of all that came of it are made from owner and key.
 idempotency_keys = Table(
     "idempotency_keys",

@@ -1,6 +1,6 @@
 """What the use cases need from outside."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -227,6 +227,38 @@ class Replies(Protocol):
     async def listened(self, lane: Level, request_id: str) -> bool: ...
     async def cancel(self, lane: Level, request_id: str) -> None: ...
     def read(self, lane: Level, request_id: str, after: str | None = None) -> AsyncGenerator[Event]: ...
+
+
+class Gate(Protocol):
+    """What the broker can take."""
+
+    async def admit(self) -> None:
+        """Raises TransientError when it has no memory for more work; one that is away is no matter here."""
+        ...
+
+    async def standing(self, kind: type[Message], lane: Level) -> int:
+        """How many messages of the kind have not ended. Raises TransientError."""
+        ...
+
+
+class Backlog(Protocol):
+    """What was accepted and has not ended, by tenant."""
+
+    async def open_jobs(self) -> Mapping[str, int]: ...
+    async def open_turns(self, asked_after: datetime) -> Mapping[str, int]: ...
+    async def open_fixes(self) -> Mapping[str, int]: ...
+
+
+class WaitingJobs(Protocol):
+    """Bulk jobs whose files are stored, and that were not published yet."""
+
+    async def next(self, lane: Level, after_tenant: str) -> tuple[str, str] | None:
+        """Tenant and job: the oldest one of the first tenant after this one, by their ids."""
+        ...
+
+    async def counts(self) -> Mapping[str, int]:
+        """By lane."""
+        ...
 
 
 class Blobs(Protocol):

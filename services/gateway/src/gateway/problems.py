@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -56,7 +57,8 @@ async def _on_sluice_error(request: Request, error: Exception) -> ProblemRespons
     if isinstance(error, NotSignedInError):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, TooManyAttemptsError | TransientError):
-        headers["Retry-After"] = "30"
+        after = error.retry_after if isinstance(error, TransientError) else None
+        headers["Retry-After"] = str(ceil(after.total_seconds())) if after else "30"
     return respond(error.problem(_request_id(request)), headers)
 
 

@@ -48,6 +48,27 @@ class GatewaySettings(CommonSettings, KeySettings):
     max_file_bytes: int = Field(default=50 * _MEGABYTE, gt=0, description="Largest uploaded file.")
     max_upload_bytes: int = Field(default=200 * _MEGABYTE, gt=0, description="Largest upload of many files in one go.")
     max_files: int = Field(default=100, ge=1, le=500, description="Most files and URLs of one upload.")
+    max_open_questions: int = Field(
+        default=200, ge=1, description="Questions of all tenants that may wait for their answers; more get 429."
+    )
+    max_tenant_questions: int = Field(default=100, ge=1, description="The same of one tenant.")
+    max_open_documents: int = Field(
+        default=100_000, ge=1, description="Documents of all tenants that may wait to be indexed or deleted."
+    )
+    max_tenant_documents: int = Field(default=20_000, ge=1, description="The same of one tenant.")
+    max_open_fixes: int = Field(default=2000, ge=1, description="Fixes of all tenants that may wait to be indexed.")
+    max_tenant_fixes: int = Field(default=1000, ge=1, description="The same of one tenant.")
+    max_log_searches: int = Field(default=32, ge=1, description="Log searches under way in one gateway.")
+    max_tenant_log_searches: int = Field(default=16, ge=1, description="The same of one tenant.")
+    interactive_documents: int = Field(
+        default=10, ge=0, description="Documents of one upload that go before all bulk; a larger upload is bulk."
+    )
+    bulk_window: int = Field(
+        default=16,
+        ge=1,
+        description="Bulk documents of a lane on the queue at once, the others wait their tenant's turn;"
+        " at least twice what the workers of the lane take at once.",
+    )
     reconcile_seconds: float = Field(default=60, gt=0, description="Pause between looks for messages never published.")
     reconcile_after_seconds: float = Field(
         default=15, ge=0, description="Age at which an unpublished row is published again."

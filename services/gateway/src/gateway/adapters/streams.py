@@ -21,6 +21,18 @@ class BrokerPublisher:
             await self._broker.publish(message)
 
 
+class BrokerGate:
+    def __init__(self, broker: Broker) -> None:
+        self._room = broker.room
+
+    async def admit(self) -> None:
+        await self._room.admit()
+
+    async def standing(self, kind: type[Message], lane: Level) -> int:
+        with _translated():
+            return await self._room.standing(kind, lane)
+
+
 class BrokerReplies:
     def __init__(self, broker: Broker) -> None:
         self._replies = broker.replies

@@ -15,6 +15,7 @@ _PARTIAL = [
         "waiting_lane IS NOT NULL AND published_at IS NULL AND state = 'queued'",
     ),
     ("ix_jobs_open", "jobs", ["tenant_id"], "state NOT IN ('done', 'deleted', 'failed')"),
+    ("ix_fixes_open", "fixes", ["tenant_id"], "state IN ('pending', 'withdrawing')"),
     ("ix_turns_open", "turns", ["created_at"], "answer IS NULL AND error IS NULL"),
 ]
 

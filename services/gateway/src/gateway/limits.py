@@ -1,0 +1,120 @@
+"""How much may be accepted: asked before anything is written, so that what is refused leaves nothing behind."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import prometheus_client
+
+from gateway.errors import BacklogFullError
+from gateway.ports import Gate
+from sluice.errors import TransientError
+
+_FRESH_SECONDS = 1.0
+_AGAIN_SECONDS = 0.05
+_REFUSED = prometheus_client.Counter(
+    "sluice_refused_total", "Requests that were not accepted, by what they asked for and why.", ["asked", "reason"]
+)
+
+
+@dataclass(frozen=True)
+class Most:
+    """How many may be open: of all tenants together, and of one."""
+
+    overall: int
+    tenant: int
+
+
+class Backlog:
+    """How much of one kind of work is open: counted once a second at most, and what was let in since.
+
+    A count that says full is made again before anybody is refused. What another gateway lets in is seen at the next
+    count, so that many gateways together may go over the limit by what they accept within a second.
+    """
+
+    def __init__(
+        self, what: str, count: Callable[[], Awaitable[Mapping[str, int]]], most: Most, *, pause: timedelta
+    ) -> None:
+        self.what = what
+        self._count = count
+        self._most = most
+        self._pause = pause
+        self._counted: Mapping[str, int] = {}
+        self._counted_at = float("-inf")
+        self._let_in: Counter[str] = Counter()
+        self._coming: Counter[str] = Counter()
+        self._counting = asyncio.Lock()
+
+    @asynccontextmanager
+    async def room(self, tenant_id: str, number: int = 1) -> AsyncGenerator[None]:
+        """Keeps room while the work is written down. Raises BacklogFullError."""
+        await self._check(tenant_id, number)
+        self._coming[tenant_id] += number
+        try:
+            yield
+        finally:
+            self._coming[tenant_id] -= number
+            self._let_in[tenant_id] += number
+
+    async def _check(self, tenant_id: str, number: int) -> None:
+        full = ""
+        for age in (_FRESH_SECONDS, _AGAIN_SECONDS):
+            await self._look(age)
+            if not (full := self._full(tenant_id, number)):
+                return
+        _REFUSED.labels(self.what, full).inc()
+        retry_after = self._pause * random.uniform(0.5, 1.5)  # noqa: S311  # so that not all come back at once
+        whose = "of your organisation" if full == "backlog-tenant" else "of all"
+        raise BacklogFullError(f"too many {self.what} {whose} are waiting: try again later", retry_after=retry_after)
+
+    async def _look(self, age: float) -> None:
+        """Counts, unless that was done within so many seconds."""
+        async with self._counting:
+            if time.monotonic() - self._counted_at < age:
+                return
+            self._let_in.clear()  # before the count: what is written meanwhile is rather counted twice than not at all
+            self._counted, self._counted_at = await self._count(), time.monotonic()
+
+    def _full(self, tenant_id: str, number: int) -> str:
+        of_tenant = self._counted.get(tenant_id, 0) + self._let_in[tenant_id] + self._coming[tenant_id]
+        if of_tenant + number > self._most.tenant:
+            return "backlog-tenant"
+        overall = sum(self._counted.values()) + self._let_in.total() + self._coming.total()
+        return "backlog-overall" if overall + number > self._most.overall else ""
+
+
+async def nothing() -> Mapping[str, int]:
+    """The count of work that lives no longer than its request: what is in this process is all."""
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Each is held from before the first row until the last is written.
+
+    Raises BacklogFullError, or TransientError when the broker has no memory left.
+    """
+
+    gate: Gate
+    questions: Backlog
+    documents: Backlog
+    log_searches: Backlog
+
+    @asynccontextmanager
+    async def room(self, backlog: Backlog, tenant_id: str, number: int = 1) -> AsyncGenerator[None]:
+        await self.admit(backlog.what)
+        async with backlog.room(tenant_id, number):
+            yield
+
+    async def admit(self, what: str) -> None:
+        """For what needs the broker's memory, and has no backlog of its own."""
+        try:
+            await self.gate.admit()
+        except TransientError:
+            _REFUSED.labels(what, "broker-memory").inc()
+            raise
