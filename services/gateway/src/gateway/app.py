@@ -12,17 +12,20 @@ from fastapi import FastAPI
 from gateway import problems
 from gateway.adapters.sql_accounts import SqlAccounts
 from gateway.adapters.sql_audit import SqlAuditLog
+from gateway.adapters.sql_backlog import SqlBacklog
 from gateway.adapters.sql_catalog import SqlCatalog
 from gateway.adapters.sql_conversations import SqlConversations
 from gateway.adapters.sql_fixes import SqlFixes
 from gateway.adapters.sql_idempotency import SqlIdempotencyKeys
 from gateway.adapters.sql_keys import SqlApiKeys
-from gateway.adapters.streams import BrokerPublisher, BrokerReplies
+from gateway.adapters.streams import BrokerGate, BrokerPublisher, BrokerReplies
 from gateway.ask import Ask
 from gateway.database import Database
+from gateway.dispatch import Dispatch
 from gateway.handlers import Handlers
 from gateway.idempotency import Idempotency
 from gateway.keys import Keys
+from gateway.limits import Limits
 from gateway.listen import Listen
 from gateway.login import LoginRules
 from gateway.middleware import BodyLimit, RequestContext
@@ -55,6 +58,7 @@ from sluice.broker import Broker
 from sluice.sealing import Keyring
 
 logger = logging.getLogger(__name__)
+_DISPATCH_PAUSE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,17 +105,28 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     conversations_, catalog = SqlConversations(adapters.database), SqlCatalog(adapters.database)
     passwords, fixes_ = adapters.passwords, SqlFixes(adapters.database)
     publisher, replies, signer = BrokerPublisher(adapters.broker), BrokerReplies(adapters.broker), adapters.signer
+    backlog, gate = SqlBacklog(adapters.database), BrokerGate(adapters.broker)
+    principals = KnownPrincipals(accounts=accounts, keys=api_keys)
     question_deadline = timedelta(seconds=settings.question_deadline_seconds)
     job_deadline = timedelta(seconds=settings.job_deadline_seconds)
+    submit = Submit(
+        catalog=catalog,
+        blobs=adapters.blobs,
+        publisher=publisher,
+        audit=audit,
+        signer=signer,
+        deadline=job_deadline,
+    )
     return Services(
         settings=settings,
         operator_token=adapters.operator_token,
         accounts=accounts,
         api_keys=api_keys,
         keys=Keys(keys=api_keys, keyring=adapters.keyring, audit=audit),
-        principals=KnownPrincipals(accounts=accounts, keys=api_keys),
+        principals=principals,
         audit=audit,
         idempotency=Idempotency(keys=SqlIdempotencyKeys(adapters.database)),
+        limits=Limits.of(settings, gate, backlog),
         passwords=passwords,
         login_rules=LoginRules(
             session=timedelta(hours=settings.session_hours),
@@ -136,13 +151,14 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
             stopping=stopping,
         ),
         catalog=catalog,
-        submit=Submit(
+        submit=submit,
+        dispatch=Dispatch(
+            waiting=backlog,
+            gate=gate,
             catalog=catalog,
-            blobs=adapters.blobs,
-            publisher=publisher,
-            audit=audit,
-            signer=signer,
-            deadline=job_deadline,
+            principals=principals,
+            submit=submit,
+            window=settings.bulk_window,
         ),
         fixes=fixes_,
         teach=Teach(fixes=fixes_, publisher=publisher, audit=audit, signer=signer, deadline=job_deadline),
@@ -163,16 +179,22 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
         await ensure_first_admin(services.accounts, services.passwords, services.audit, _first_admin(settings))
         replies = BrokerReplies(adapters.broker)
         Handlers(
-            conversations=services.conversations, catalog=services.catalog, fixes=services.fixes, replies=replies
+            conversations=services.conversations,
+            catalog=services.catalog,
+            fixes=services.fixes,
+            replies=replies,
+            job_ended=services.dispatch.wake,
         ).register(adapters.broker)
         await adapters.broker.start()
         reconciler = asyncio.create_task(
             _reconcile(settings, adapters, services, replies).forever(timedelta(seconds=settings.reconcile_seconds))
         )
+        dispatcher = asyncio.create_task(services.dispatch.forever(_DISPATCH_PAUSE))
         logger.info("service.started")
         yield
         reconciler.cancel()
-        await asyncio.gather(reconciler, return_exceptions=True)
+        dispatcher.cancel()
+        await asyncio.gather(reconciler, dispatcher, return_exceptions=True)
         await services.listen.close()
         await adapters.broker.stop()
         await adapters.database.close()

@@ -65,7 +65,8 @@ class Dispatch:
             room = self.window - await self.gate.standing(BulkDocumentSubmitted, lane)
             while room > 0 and (found := await self._next(lane)):
                 await self.gate.admit()
-                await self._publish(*found)
+                if not await self._publish(*found):
+                    break
                 room -= 1
 
     async def _next(self, lane: Level) -> tuple[Job, Document] | None:
@@ -77,15 +78,15 @@ class Dispatch:
         self._last[lane] = found[0]
         return await self.catalog.job(*found)
 
-    async def _publish(self, job: Job, document: Document) -> None:
-        """With what the principal may do now."""
+    async def _publish(self, job: Job, document: Document) -> bool:
+        """With what the principal may do now. False: the broker is away."""
         principal = await self.principals.principal(job.created_by)
         may = principal and Right.UPLOAD in principal.rights and document.access_level in principal.clearance.readable
         if principal and may:
-            await self.submit.publish(Holder.of(principal), document, job)
-            return
+            return await self.submit.publish(Holder.of(principal), document, job)
         await self.catalog.fail_job(job.id, "who asked for this may not do so any more")
         self.wake()  # it takes no room on the queue
+        return True
 
     async def _measure(self) -> None:
         if time.monotonic() - self._measured_at < _MEASURE_SECONDS:

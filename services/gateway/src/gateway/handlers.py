@@ -1,6 +1,7 @@
 """Stream in: what the workers tell the gateway. Parse, call, return."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.keep import keep_answer, keep_failure
@@ -18,6 +19,7 @@ class Handlers:
     catalog: Catalog
     fixes: Fixes
     replies: Replies
+    job_ended: Callable[[], None]
 
     def register(self, broker: Broker) -> None:
         broker.consume(
@@ -34,6 +36,7 @@ class Handlers:
 
     async def on_document_progress(self, message: DocumentProgress, delivery: Delivery) -> None:
         if await self.catalog.progress(message, delivery.passport.tenant) and message.state.terminal:
+            self.job_ended()
             logger.info("job.ended", extra={"state": message.state, "document_id": message.document.document_id})
 
     async def on_fix_indexed(self, message: FixIndexed, delivery: Delivery) -> None:

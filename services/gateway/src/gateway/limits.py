@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Self
 
 import prometheus_client
 
 from gateway.errors import BacklogFullError
-from gateway.ports import Gate
+from gateway.ports import Backlog, Gate
+from gateway.settings import GatewaySettings
 from sluice.errors import TransientError
 
 _FRESH_SECONDS = 1.0
@@ -30,7 +32,7 @@ class Most:
     tenant: int
 
 
-class Backlog:
+class Counted:
     """How much of one kind of work is open: counted once a second at most, and what was let in since.
 
     A count that says full is made again before anybody is refused. What another gateway lets in is seen at the next
@@ -88,33 +90,51 @@ class Backlog:
         return "backlog-overall" if overall + number > self._most.overall else ""
 
 
-async def nothing() -> Mapping[str, int]:
-    """The count of work that lives no longer than its request: what is in this process is all."""
+async def _none() -> Mapping[str, int]:
+    """Log searches live no longer than their requests: there are none but those in this process."""
     return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Each is held from before the first row until the last is written.
-
-    Raises BacklogFullError, or TransientError when the broker has no memory left.
-    """
+    """What may be open, a kind of work."""
 
     gate: Gate
-    questions: Backlog
-    documents: Backlog
-    log_searches: Backlog
+    questions: Counted
+    documents: Counted
+    fixes: Counted
+    log_searches: Counted
+
+    @classmethod
+    def of(cls, settings: GatewaySettings, gate: Gate, backlog: Backlog) -> Self:
+        async def open_questions() -> Mapping[str, int]:
+            return await backlog.open_turns(datetime.now(UTC) - timedelta(seconds=settings.question_deadline_seconds))
+
+        soon, later = timedelta(seconds=5), timedelta(seconds=60)
+        questions = Most(settings.max_open_questions, settings.max_tenant_questions)
+        documents = Most(settings.max_open_documents, settings.max_tenant_documents)
+        fixes = Most(settings.max_open_fixes, settings.max_tenant_fixes)
+        log_searches = Most(settings.max_log_searches, settings.max_tenant_log_searches)
+        return cls(
+            gate=gate,
+            questions=Counted("questions", open_questions, questions, pause=soon),
+            documents=Counted("documents", backlog.open_jobs, documents, pause=later),
+            fixes=Counted("fixes", backlog.open_fixes, fixes, pause=soon),
+            log_searches=Counted("log searches", _none, log_searches, pause=soon),
+        )
 
     @asynccontextmanager
-    async def room(self, backlog: Backlog, tenant_id: str, number: int = 1) -> AsyncGenerator[None]:
-        await self.admit(backlog.what)
-        async with backlog.room(tenant_id, number):
-            yield
+    async def room(self, work: Counted, tenant_id: str, number: int = 1) -> AsyncGenerator[None]:
+        """Held from before the first row until the last is written.
 
-    async def admit(self, what: str) -> None:
-        """For what needs the broker's memory, and has no backlog of its own."""
+        Raises:
+            BacklogFullError: too much is open.
+            TransientError: the broker has no memory left.
+        """
         try:
             await self.gate.admit()
         except TransientError:
-            _REFUSED.labels(what, "broker-memory").inc()
+            _REFUSED.labels(work.what, "broker-memory").inc()
             raise
+        async with work.room(tenant_id, number):
+            yield

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from gateway.ask import Ask
+from gateway.dispatch import Dispatch
 from gateway.idempotency import Idempotency
 from gateway.keys import Keys
+from gateway.limits import Limits
 from gateway.listen import Listen
 from gateway.login import LoginRules
 from gateway.people import People
@@ -25,6 +27,7 @@ class Services:
     principals: Principals
     audit: AuditLog
     idempotency: Idempotency
+    limits: Limits
     passwords: Passwords
     login_rules: LoginRules
     people: People
@@ -33,6 +36,7 @@ class Services:
     listen: Listen
     catalog: Catalog
     submit: Submit
+    dispatch: Dispatch
     fixes: Fixes
     teach: Teach
     search_logs: SearchLogs
