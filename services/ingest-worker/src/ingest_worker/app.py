@@ -3,13 +3,15 @@
 from starlette.applications import Starlette
 
 from ingest_worker.delete import Delete
-from ingest_worker.handlers import register_documents, register_fixes
+from ingest_worker.handlers import register_deletions, register_documents, register_fixes
 from ingest_worker.ingest import Ingest
 from ingest_worker.ports import Blobs, ChunkIndex, Fetch, Parse
+from ingest_worker.precedence import Precedence, YieldingEmbedder
 from ingest_worker.settings import IngestSettings
 from ingest_worker.teach import Teach, Withdraw
 from sluice.broker import Broker
 from sluice.embedding import Embedder
+from sluice.messages import BulkDocumentSubmitted
 from sluice.service import Check, create_worker_app
 
 
@@ -25,17 +27,28 @@ def create_app(
     check_index: Check,
 ) -> Starlette:
     """The worker of one lane, as an ASGI app that consumes while it lives."""
+    precedence = Precedence()
+    first = precedence.interactive
+    yielding = YieldingEmbedder(embedder, precedence)
     register_documents(
         broker,
-        Ingest(blobs=blobs, index=index, embedder=embedder, parse=parse, fetch=fetch),
-        Delete(blobs=blobs, index=index),
+        Ingest(blobs=blobs, index=index, embedder=embedder, parse=parse, fetch=fetch, embedding=first),
         lane=settings.lane,
-        document_concurrency=settings.document_concurrency,
-        delete_concurrency=settings.fix_concurrency,
+        concurrency=settings.document_concurrency,
+    )
+    register_documents(
+        broker,
+        Ingest(blobs=blobs, index=index, embedder=yielding, parse=parse, fetch=fetch),
+        lane=settings.lane,
+        concurrency=settings.bulk_concurrency,
+        kind=BulkDocumentSubmitted,
+    )
+    register_deletions(
+        broker, Delete(blobs=blobs, index=index), lane=settings.lane, concurrency=settings.fix_concurrency
     )
     register_fixes(
         broker,
-        Teach(blobs=blobs, index=index, embedder=embedder),
+        Teach(blobs=blobs, index=index, embedder=embedder, embedding=first),
         Withdraw(blobs=blobs, index=index),
         lane=settings.lane,
         concurrency=settings.fix_concurrency,

@@ -6,12 +6,18 @@ from ingest_worker.progress import Progress, progress_of
 from ingest_worker.teach import Teach, Withdraw
 from sluice.access import Level, Passport, Right
 from sluice.broker import Broker, Delivery
+from sluice.consumer import OnDead
 from sluice.errors import AccessDeniedError, SluiceError, TransientError
 from sluice.messages import DocumentDeleted, DocumentSubmitted, FixIndexed, FixTaught, FixWithdrawn, JobState
 
 
 def register_documents(
-    broker: Broker, ingest: Ingest, delete: Delete, *, lane: Level, document_concurrency: int, delete_concurrency: int
+    broker: Broker,
+    ingest: Ingest,
+    *,
+    lane: Level,
+    concurrency: int,
+    kind: type[DocumentSubmitted] = DocumentSubmitted,
 ) -> None:
     async def on_submitted(message: DocumentSubmitted, delivery: Delivery) -> None:
         _require(Right.UPLOAD, delivery.passport)
@@ -34,20 +40,25 @@ def register_documents(
             )
         )
 
+    on_dead = _tells_failed(broker)
+    broker.consume(kind, on_submitted, lane=lane, concurrency=concurrency, on_dead=on_dead, patient=True)
+
+
+def register_deletions(broker: Broker, delete: Delete, *, lane: Level, concurrency: int) -> None:
     async def on_deleted(message: DocumentDeleted, delivery: Delivery) -> None:
         _require(Right.UPLOAD, delivery.passport)
         await delete(message.document, delivery.passport.scope)
         await broker.publish(progress_of(message, delivery.attempt, JobState.DELETED))
 
+    on_dead = _tells_failed(broker)
+    broker.consume(DocumentDeleted, on_deleted, lane=lane, concurrency=concurrency, on_dead=on_dead, patient=True)
+
+
+def _tells_failed(broker: Broker) -> OnDead[DocumentSubmitted | DocumentDeleted, Delivery]:
     async def on_dead(message: DocumentSubmitted | DocumentDeleted, delivery: Delivery, error: SluiceError) -> None:
         await broker.publish(progress_of(message, delivery.attempt, JobState.FAILED, error=str(error)))
 
-    broker.consume(
-        DocumentSubmitted, on_submitted, lane=lane, concurrency=document_concurrency, on_dead=on_dead, patient=True
-    )
-    broker.consume(
-        DocumentDeleted, on_deleted, lane=lane, concurrency=delete_concurrency, on_dead=on_dead, patient=True
-    )
+    return on_dead
 
 
 def register_fixes(broker: Broker, teach: Teach, withdraw: Withdraw, *, lane: Level, concurrency: int) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 from ingest_worker.chunking import Chunk, split
@@ -35,7 +36,19 @@ class Indexed:
 
 
 class Ingest:
-    def __init__(self, *, blobs: Blobs, index: ChunkIndex, embedder: Embedder, parse: Parse, fetch: Fetch) -> None:
+    """`embedding` is held while a document is embedded."""
+
+    def __init__(
+        self,
+        *,
+        blobs: Blobs,
+        index: ChunkIndex,
+        embedder: Embedder,
+        parse: Parse,
+        fetch: Fetch,
+        embedding: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._embedding = embedding
         self._blobs = blobs
         self._index = index
         self._embedder = embedder
@@ -63,7 +76,8 @@ class Ingest:
         title = (document.url and parsed.title) or document.title
         rows = [_row(document, scope, title, chunk) for chunk in chunks]
         parts = [rows[start : start + PART_CHUNKS] for start in range(0, len(rows), PART_CHUNKS)]
-        await self._keep_vectors(document, scope, parts, report)
+        with self._embedding():
+            await self._keep_vectors(document, scope, parts, report)
         await report(JobState.INDEXING, done=len(rows), total=len(rows))
         await self._fill_index(document, scope, len(parts))
         _log(document, parsed, len(rows))

@@ -19,6 +19,7 @@ def _networks(value: Any) -> Any:
 class IngestSettings(StoreSettings):
     port: int = Field(default=8111, description="Port of /healthz, /readyz and /metrics.")
     document_concurrency: int = Field(default=2, ge=1, description="Documents that one ingest-worker reads at once.")
+    bulk_concurrency: int = Field(default=1, ge=1, description="Bulk documents that it reads beside them.")
     fix_concurrency: int = Field(default=4, ge=1, description="Fixes, and deletions, that it works on beside them.")
     max_file_bytes: int = Field(default=50_000_000, ge=1, description="Largest file that is read.")
     max_pages: int = Field(default=2000, ge=1, description="Most pages of a PDF.")

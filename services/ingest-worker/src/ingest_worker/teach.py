@@ -1,5 +1,8 @@
 """The use cases: a fix into the index, to be found by its question, and out again."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 from ingest_worker.generations import ReplacedError
 from ingest_worker.ports import Blobs, ChunkIndex
 from ingest_worker.stored_chunks import encode_fix
@@ -11,7 +14,15 @@ _WITHDRAWN = "withdrawn"
 
 
 class Teach:
-    def __init__(self, *, blobs: Blobs, index: ChunkIndex, embedder: Embedder) -> None:
+    def __init__(
+        self,
+        *,
+        blobs: Blobs,
+        index: ChunkIndex,
+        embedder: Embedder,
+        embedding: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._embedding = embedding
         self._blobs = blobs
         self._index = index
         self._embedder = embedder
@@ -25,7 +36,8 @@ class Teach:
             TransientError: the embedding model or the index is away.
         """
         level = scope.at(fix.access_level)
-        vector = await self._embedder.embed_query(fix.question)
+        with self._embedding():
+            vector = await self._embedder.embed_query(fix.question)
         await self._blobs.put(
             scope, level, ("fixes", fix.fix_id, "taught"), encode_fix(self._embedder.name, fix, vector)
         )
