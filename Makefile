@@ -19,6 +19,10 @@ test: install  ## every test
 chaos: install  ## every fault at its full size, up to an hour; the last line is JSON
 	@$(BIN)/python -m tests.chaos
 
+bench: install  ## figures of one benchmark: make bench NAME=consume
+	@test -n "$(NAME)" || { echo "name one: make bench NAME=consume (benchmarks/README.md)"; exit 2; }
+	@$(BIN)/python -m benchmarks.$(NAME)
+
 check: install  ## ruff, pyright, import rules, contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

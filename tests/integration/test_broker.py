@@ -307,7 +307,7 @@ async def test_messages_read_ahead_of_busy_handlers_are_not_counted_as_crashes(
         await release.wait()
 
     short = {"lease_seconds": 0.3, "max_crashes": 1}
-    async with consuming(any_redis, office, handler, concurrency=2, settings=short) as broker:
+    async with consuming(any_redis, office, handler, concurrency=2, prefetch=3, settings=short) as broker:
         for _ in range(6):
             await broker.publish(question(office))
         await until(lambda: len(attempts) == 2)

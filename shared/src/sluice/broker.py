@@ -24,11 +24,14 @@ from sluice.access import Level, PassportVerifier
 from sluice.connection import connect
 from sluice.consumer import Arrival, Consumer, Delivery, Handler, OnDead, SignedConsumer, UnsignedConsumer
 from sluice.errors import TransientError
+from sluice.intake import Intake
 from sluice.messages import Message, Unsigned
+from sluice.metrics import published
 from sluice.places import Places
 from sluice.replies import ReplyLog
 from sluice.room import Room
 from sluice.settings import CommonSettings
+from sluice.tracing import Attributes, Tracing
 from sluice.workstream import Publication, WorkStream
 
 __all__ = ["Arrival", "Broker", "Delivery"]
@@ -50,8 +53,9 @@ class Broker:
             settings.redis_url.get_secret_value(),
             apply_types=False,
             logger=logging.getLogger("sluice.faststream"),
-            graceful_timeout=settings.shutdown_grace_seconds,
+            graceful_timeout=None,  # what it has read and not begun is given back; what has begun, the intakes wait for
         )
+        self.tracing = Tracing.of(settings, service)
         self._settings = settings
         self._service = service
         self._consumer = f"{service}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -60,6 +64,8 @@ class Broker:
         self.room = Room(self.redis)
         self._publication = Publication(self.redis)
         self._consumers: list[Consumer[Any, Any]] = []
+        self._intakes: list[Intake] = []
+        self._renewals: list[asyncio.Task[None]] = []
         self._upkeep: asyncio.Task[None] | None = None
         self.lost = asyncio.Event()
         """Set when a group that was there is gone: what its stream held may be gone too. Whoever mends it clears it."""
@@ -86,16 +92,40 @@ class Broker:
         """
         work = self._work(kind.stream_of(lane) if lane else kind.stream)
         consumer: SignedConsumer[M] = SignedConsumer(
-            kind, handler, on_dead, work, self._settings, patient=patient, verifier=self._verifier
+            kind,
+            handler,
+            on_dead,
+            work,
+            self._settings,
+            patient=patient,
+            tracing=self.tracing,
+            verifier=self._verifier,
         )
         self._subscribe(consumer, concurrency, prefetch)
 
     def consume_unsigned(
-        self, kind: type[U], handler: Handler[U, Arrival], *, concurrency: int = 1, patient: bool = False
+        self,
+        kind: type[U],
+        handler: Handler[U, Arrival],
+        *,
+        concurrency: int = 1,
+        on_dead: OnDead[U, Arrival] | None = None,
+        patient: bool = False,
+        most_bytes: int | None = None,
     ) -> None:
-        """The same for what comes without a passport."""
+        """The same for what comes without a passport. An entry with more than `most_bytes` is buried unread."""
         work = self._work(kind.stream)
-        self._subscribe(UnsignedConsumer(kind, handler, None, work, self._settings, patient=patient), concurrency, 0)
+        consumer: UnsignedConsumer = UnsignedConsumer(
+            kind,
+            handler,
+            on_dead,
+            work,
+            self._settings,
+            patient=patient,
+            tracing=self.tracing,
+            most_bytes=most_bytes,
+        )
+        self._subscribe(consumer, concurrency, 0)
 
     def _work(self, stream: str) -> WorkStream:
         lease = timedelta(seconds=self._settings.lease_seconds)
@@ -106,6 +136,7 @@ class Broker:
             consumer.work.stream,
             group=self._service,
             consumer=self._consumer,
+            batch=True,
             max_records=1 + prefetch,
             polling_interval=_POLL_MS,
         )
@@ -113,12 +144,14 @@ class Broker:
             stream=source,
             parser=_parse,
             decoder=_decode,
-            max_workers=concurrency,
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
         )
-        consumer.subscriber(consumer.handle)
+        stream = consumer.work.stream
+        intake = Intake(consumer.handle, stream=stream, concurrency=concurrency, read_ahead=prefetch > 0)
+        consumer.subscriber(intake.take)
         self._consumers.append(consumer)
+        self._intakes.append(intake)
 
     async def publish(self, message: Message) -> bool:
         """Puts the message on its stream, in the lane of its passport's clearance.
@@ -132,16 +165,33 @@ class Broker:
             message.passport, stream=type(message).stream, job=message.request_id, asked=message.asked
         )
         stream = message.stream_of(passport.clearance)
-        return await self._publication(stream, message.message_id, message.model_dump_json())
+
+        def attributes() -> Attributes:
+            return {
+                "messaging.message.id": message.message_id,
+                "messaging.message.conversation_id": message.request_id,
+            }
+
+        with self.tracing.publishing(stream, message.traceparent, attributes) as traceparent:
+            if traceparent != message.traceparent:
+                message = message.model_copy(update={"traceparent": traceparent})
+            return await self._put(stream, message.message_id, message.model_dump_json())
 
     async def publish_unsigned(self, message: Unsigned, message_id: str) -> bool:
         """Puts a hint on its stream, once while its id stands there or was handled in the last hour."""
-        return await self._publication(message.stream, message_id, message.model_dump_json())
+        return await self._put(message.stream, message_id, message.model_dump_json())
+
+    async def _put(self, stream: str, message_id: str, body: str) -> bool:
+        put = await self._publication(stream, message_id, body)
+        if put:
+            published(stream)
+        return put
 
     async def start(self) -> None:
         """Makes the groups and begins to consume. Raises redis.RedisError when the broker is away."""
         for consumer in self._consumers:
             await consumer.work.ensure_group()
+        self._renewals = [asyncio.create_task(consumer.leases.renew()) for consumer in self._consumers]
         await self.faststream.start()
         self._upkeep = asyncio.create_task(self._keep_up())
         self._upkeep.add_done_callback(self._end_if_broken)
@@ -152,10 +202,16 @@ class Broker:
             self._stopping = True
             self._upkeep.cancel()
             await asyncio.wait([self._upkeep], timeout=_POLL_MS / 1000)
+        for intake in self._intakes:
+            intake.stop()
         await self.faststream.stop()
+        await asyncio.gather(*[intake.drain(self._settings.shutdown_grace_seconds) for intake in self._intakes])
+        for renewal in self._renewals:
+            renewal.cancel()
         await self._release()
         await self.replies.close()
         await self.redis.aclose()
+        await self.tracing.close()
 
     async def _release(self) -> None:
         """Gives back what was read ahead or cut off, so that nobody waits for its lease."""

@@ -4,12 +4,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from prometheus_client import Counter, Histogram
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
@@ -24,10 +23,13 @@ from sluice.errors import (
     TooManyAttemptsError,
     TransientError,
 )
+from sluice.leases import Leases
 from sluice.messages import Message, Part, Unsigned
+from sluice.metrics import Meter, Outcome
 from sluice.replies import SupersededError
 from sluice.settings import CommonSettings
 from sluice.telemetry import log_context
+from sluice.tracing import Attributes, Tracing, note
 from sluice.workstream import Entry, Hold, WorkStream
 
 logger = logging.getLogger(__name__)
@@ -37,8 +39,6 @@ M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 _FIRM_SECONDS = 30.0
 _AGAIN_SECONDS = 0.5
-_HANDLED = Counter("sluice_messages_total", "Messages by what became of them.", ["stream", "outcome"])
-_SECONDS = Histogram("sluice_handler_seconds", "Time in the handler.", ["stream"])
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Arrival:
 
     attempt: int
     queued_at: datetime
+    """When it was first put there, also if it was put back since."""
 
     @property
     def redelivered(self) -> bool:
@@ -82,14 +83,18 @@ class Consumer(Generic[P, D]):
         settings: CommonSettings,
         *,
         patient: bool,
+        tracing: Tracing,
     ) -> None:
         self.work = work
+        self._meter = Meter(work.stream)
+        self._tracing = tracing
         self._kind: Any = kind
         self._handler = handler
         self._on_dead = on_dead
         self._settings = settings
         self._rule = settings.retry_rule(self._kind.stream)
         self._patient = patient
+        self.leases = Leases(work, settings.lease_seconds)
 
     def admit(self, entry: Entry, message: P) -> D:
         """Raises PermanentError for what is not to be handled, and whose sender nobody knows."""
@@ -106,6 +111,10 @@ class Consumer(Generic[P, D]):
         """What its log lines carry."""
         return {}
 
+    def traceparent(self, message: P) -> str | None:
+        """The span that it was published in."""
+        return None
+
     async def keep_up(self, *, reap: bool) -> bool:
         """Wakes what is due, and reaps. True: the group was gone, and what the stream held may be gone with it."""
         await self.work.wake()
@@ -113,26 +122,38 @@ class Consumer(Generic[P, D]):
             return False
         made = await self.work.ensure_group()
         if reaped := await self.work.reap():
+            self._meter.reaped(reaped)
             logger.warning("message.reaped", extra={"stream": self.work.stream, "count": reaped})
         await self.work.forget()
         if not self.subscriber.running:
             await self.subscriber.start()
         return made
 
-    async def handle(self, raw: Any) -> None:
-        entry = Entry.parse(raw["message_ids"][0], raw["data"])
+    async def handle(self, entry: Entry) -> None:
+        self._meter.delivered(entry.attempt)
         try:
             message: P = self._kind.model_validate_json(entry.body)
         except ValidationError as error:
             fields = sorted({".".join(map(str, e["loc"])) or "(body)" for e in error.errors()})
             await self._bury(entry, InvalidMessageError(f"not a valid {self._kind.stream}: {', '.join(fields)}"))
             return
-        with log_context(**self.context(message)):
+        with log_context(**self.context(message)), self._traced(entry, message):
             held = await self.work.hold(entry, self.message_id(message))
             if held is Hold.DONE_BEFORE:
                 await self._done(entry, message, "duplicate")
             elif held is Hold.HELD:
                 await self._handle(entry, message)
+
+    def _traced(self, entry: Entry, message: P) -> AbstractContextManager[object]:
+        def attributes() -> Attributes:
+            return {
+                "messaging.consumer.group.name": self.work.group,
+                "messaging.message.id": self.message_id(message),
+                "messaging.message.conversation_id": self.context(message).get("request_id"),
+                "sluice.attempt": entry.attempt,
+            }
+
+        return self._tracing.consuming(self.work.stream, self.traceparent(message), attributes)
 
     async def _handle(self, entry: Entry, message: P) -> None:
         try:
@@ -144,8 +165,8 @@ class Consumer(Generic[P, D]):
             self.check_deadline(message)
             if entry.crashes > self._settings.max_crashes:
                 raise TooManyAttemptsError(f"{entry.crashes} workers ended while they handled this")
-            with _SECONDS.labels(self.work.stream).time():
-                await self._run(entry, message, delivery)
+            with self.leases.held(entry), self._meter.seconds.time():
+                await self._handler(message, delivery)
         except SupersededError:
             await self._firmly(lambda: self.work.drop(entry))
             self._count("superseded")
@@ -162,31 +183,7 @@ class Consumer(Generic[P, D]):
     async def _refuse(self, entry: Entry, message: P, error: PermanentError) -> None:
         await self._bury(entry, error)
 
-    async def _run(self, entry: Entry, message: P, delivery: D) -> None:
-        """Runs the handler while the lease is renewed; a lost lease cancels it."""
-        handler = asyncio.ensure_future(self._handler(message, delivery))
-        lease = asyncio.create_task(self._renew(entry, handler))
-        try:
-            await handler
-        except asyncio.CancelledError:
-            if lease.done() and not lease.cancelled():
-                raise SupersededError("the lease was lost") from None
-            handler.cancel()
-            raise
-        finally:
-            lease.cancel()
-
-    async def _renew(self, entry: Entry, handler: "asyncio.Future[None]") -> None:
-        """Ends when the lease is lost; a broker that is away for a moment loses none."""
-        while True:
-            await asyncio.sleep(self._settings.lease_seconds / 3)
-            with suppress(RedisError, OSError):
-                if await self.work.hold(entry) is Hold.LOST:
-                    logger.warning("message.lease-lost", extra={"stream": self.work.stream})
-                    handler.cancel()
-                    return
-
-    async def _done(self, entry: Entry, message: P, outcome: str) -> None:
+    async def _done(self, entry: Entry, message: P, outcome: Outcome) -> None:
         message_id = self.message_id(message)
         done = await self._firmly(lambda: self.work.done(entry, message_id) if message_id else self.work.drop(entry))
         self._count(outcome if done else "lost")
@@ -209,7 +206,7 @@ class Consumer(Generic[P, D]):
         reason = error.detail if isinstance(error, SluiceError) else "an unexpected error"
         pause = max(least or timedelta(), self._rule.pause(entry.failures))
         await self._firmly(lambda: self.work.delay(entry, pause, reason))
-        self._count("delayed")
+        self._count("delayed", error)
 
     async def _give_up(self, entry: Entry, message: P, delivery: D, error: SluiceError) -> None:
         """Tells whoever waits, then buries: a crash in between tells them once more."""
@@ -224,7 +221,7 @@ class Consumer(Generic[P, D]):
 
     async def _bury(self, entry: Entry, error: SluiceError) -> None:
         await self._firmly(lambda: self.work.bury(entry, error))
-        self._count("dead")
+        self._count("dead", error)
         logger.error("message.dead", exc_info=error, extra={"stream": self.work.stream, "problem": error.type})
 
     async def _firmly(self, action: Callable[[], Awaitable[T]]) -> T:
@@ -238,8 +235,10 @@ class Consumer(Generic[P, D]):
                     raise
                 await asyncio.sleep(_AGAIN_SECONDS)
 
-    def _count(self, outcome: str) -> None:
-        _HANDLED.labels(self.work.stream, outcome).inc()
+    def _count(self, outcome: Outcome, error: Exception | None = None) -> None:
+        self._meter.ended(outcome, error)
+        told = {"error.type": type(error).__name__} if error else {}
+        note({"sluice.outcome": outcome, **told}, failed=error is not None)
 
 
 class SignedConsumer(Consumer[M, Delivery]):
@@ -267,6 +266,9 @@ class SignedConsumer(Consumer[M, Delivery]):
     def context(self, message: M) -> dict[str, str]:
         return {"request_id": message.request_id, "tenant": message.tenant}
 
+    def traceparent(self, message: M) -> str | None:
+        return message.traceparent
+
     async def _refuse(self, entry: Entry, message: M, error: PermanentError) -> None:
         """Whoever waits is told only where the passport was ours: what is forged ends silently."""
         if isinstance(error, PassportExpiredError):
@@ -277,7 +279,18 @@ class SignedConsumer(Consumer[M, Delivery]):
 
 
 class UnsignedConsumer(Consumer[Any, Arrival]):
-    """Lets everything in: its handler decides."""
+    """Lets everything in that is no larger than `most_bytes`: its handler decides."""
+
+    def __init__(self, *arguments: Any, most_bytes: int | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._most_bytes = most_bytes
+
+    async def handle(self, entry: Entry) -> None:
+        """What is too large is not even parsed."""
+        if self._most_bytes is not None and len(entry.body) > self._most_bytes:
+            await self._bury(entry, InvalidMessageError(f"larger than the {self._most_bytes} bytes that it may have"))
+        else:
+            await super().handle(entry)
 
     def admit(self, entry: Entry, message: Unsigned) -> Arrival:
         return Arrival(entry.attempt, entry.queued_at)

@@ -17,10 +17,12 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 
 from sluice.connection import RedisClient
 from sluice.errors import SluiceError
+from sluice.roundtrips import RoundTrips
 
 BODY_FIELD = b"__data__"
 ID_FIELD = b"id"
 _DONE_LIFETIME = timedelta(hours=1)
+_LONGEST_NUMBER = 13  # digits of a time in milliseconds; what is longer is no number of ours
 _AT_ONCE = 100  # entries that a script puts back, as it stands in there
 
 _PUBLISH = """
@@ -72,7 +74,7 @@ for _, member in ipairs(due) do
   redis.call('ZREM', KEYS[3], member)
   local waiting = cjson.decode(member)
   local entry = redis.call('XADD', KEYS[1], '*', '__data__', waiting.body, 'id', waiting.id,
-    'failures', waiting.failures, 'crashes', waiting.crashes)
+    'failures', waiting.failures, 'crashes', waiting.crashes, 'queued', waiting.queued or '')
   if waiting.id ~= '' then redis.call('HSET', KEYS[2], waiting.id, 'stream ' .. entry) end
 end
 return #due
@@ -94,7 +96,8 @@ for _, item in ipairs(pending) do
     redis.call('XDEL', KEYS[1], item[1])
     local id = fields['id'] or ''
     local entry = redis.call('XADD', KEYS[1], '*', '__data__', fields['__data__'] or '', 'id', id,
-      'failures', fields['failures'] or '0', 'crashes', (tonumber(fields['crashes'] or '0') or 0) + crashed)
+      'failures', fields['failures'] or '0', 'crashes', (tonumber(fields['crashes'] or '0') or 0) + crashed,
+      'queued', fields['queued'] or item[1]:match('^%d+'))
     if id ~= '' then redis.call('HSET', KEYS[2], id, 'stream ' .. entry) end
   end
 end
@@ -145,12 +148,13 @@ class Publication:
 
     def __init__(self, redis: RedisClient) -> None:
         self._publish = redis.register_script(_PUBLISH)
+        self._round_trips = RoundTrips(redis)
 
     async def __call__(self, stream: str, message_id: str, body: str) -> bool:
         """False: the message stands on the stream, waits, is dead, or was handled in the last hour."""
         keys = Keys(stream)
         names = [keys.stream, keys.places, keys.delayed, keys.dead, keys.done(message_id)]
-        return bool(await _run(self._publish, names, message_id, body))
+        return bool(await self._round_trips.run(self._publish, names, message_id, body))
 
 
 class Hold(IntEnum):
@@ -171,13 +175,15 @@ class Entry:
     crashes: int = 0
     message_id: str = ""
     """As its publication noted it; empty for a foreign producer's, whose place nobody keeps."""
+    first_queued_ms: int = 0
+    """Carried along by an entry that was put back; 0 for one that was not."""
 
     @classmethod
     def parse(cls, entry_id: bytes, fields: dict[bytes, bytes]) -> Self:
         """Counters that are no numbers, as a foreign producer may send, count as zero."""
-        failures, crashes = (_count(fields.get(name)) for name in (b"failures", b"crashes"))
+        failures, crashes, queued_ms = (_count(fields.get(name)) for name in (b"failures", b"crashes", b"queued"))
         message_id = fields.get(ID_FIELD, b"").decode(errors="replace")
-        return cls(entry_id.decode(), fields.get(BODY_FIELD, b""), failures, crashes, message_id)
+        return cls(entry_id.decode(), fields.get(BODY_FIELD, b""), failures, crashes, message_id, queued_ms)
 
     @property
     def attempt(self) -> int:
@@ -185,13 +191,17 @@ class Entry:
         return self.failures + self.crashes + 1
 
     @property
+    def queued_ms(self) -> int:
+        return self.first_queued_ms or int(self.entry_id.partition("-")[0])
+
+    @property
     def queued_at(self) -> datetime:
-        """When it was last put on the stream, by the server's clock."""
-        return datetime.fromtimestamp(int(self.entry_id.partition("-")[0]) / 1000, UTC)
+        """When it was first put on the stream, by the server's clock."""
+        return datetime.fromtimestamp(self.queued_ms / 1000, UTC)
 
 
 def _count(value: bytes | None) -> int:
-    return int(value) if value is not None and value.isdigit() else 0
+    return int(value) if value is not None and value.isdigit() and len(value) <= _LONGEST_NUMBER else 0
 
 
 class WorkStream:
@@ -204,6 +214,7 @@ class WorkStream:
         self._redis = redis
         self._consumer = consumer
         self._lease_ms = int(lease.total_seconds() * 1000)
+        self._run = RoundTrips(redis).run
         self._hold = redis.register_script(_HOLD)
         self._done = redis.register_script(_DONE)
         self._delay = redis.register_script(_DELAY)
@@ -237,18 +248,18 @@ class WorkStream:
     async def hold(self, entry: Entry, message_id: str | None = None) -> Hold:
         """Renews the lease, if this consumer still has it."""
         keys = [self.stream] if message_id is None else [self.stream, self.keys.done(message_id)]
-        return Hold(await _run(self._hold, keys, self.group, self._consumer, entry.entry_id))
+        return Hold(await self._run(self._hold, keys, self.group, self._consumer, entry.entry_id))
 
     async def done(self, entry: Entry, message_id: str) -> bool:
         """Acknowledges and removes. False: the lease was lost, and the work counts as another's."""
         keys = [self.stream, self.keys.places, self.keys.done(message_id)]
         lifetime = int(_DONE_LIFETIME.total_seconds())
-        return bool(await _run(self._done, keys, self.group, entry.entry_id, entry.message_id, lifetime))
+        return bool(await self._run(self._done, keys, self.group, entry.entry_id, entry.message_id, lifetime))
 
     async def drop(self, entry: Entry) -> bool:
         """Acknowledges and removes without counting the message as done: another copy of it may still be needed."""
         keys = [self.stream, self.keys.places]
-        return bool(await _run(self._done, keys, self.group, entry.entry_id, entry.message_id))
+        return bool(await self._run(self._done, keys, self.group, entry.entry_id, entry.message_id))
 
     async def delay(self, entry: Entry, delay: timedelta, reason: str = "") -> bool:
         """Takes the entry off the stream, to come back after the delay with one failure more."""
@@ -261,11 +272,12 @@ class WorkStream:
                 "failures": entry.failures + 1,
                 "crashes": entry.crashes,
                 "reason": reason,
+                "queued": str(entry.queued_ms),
             },
             ensure_ascii=False,
         )
         keys = [self.stream, self.keys.places, self.keys.delayed]
-        return bool(await _run(self._delay, keys, self.group, entry.entry_id, entry.message_id, due, member))
+        return bool(await self._run(self._delay, keys, self.group, entry.entry_id, entry.message_id, due, member))
 
     async def bury(self, entry: Entry, error: SluiceError) -> bool:
         """Moves the entry to the dead letters, its bytes as they were, with the reason."""
@@ -274,6 +286,7 @@ class WorkStream:
             "id": entry.message_id,
             "failures": entry.failures,
             "crashes": entry.crashes,
+            "queued": entry.queued_ms,
             "attempts": entry.attempt,
             "error": error.type,
             "class": type(error).__name__,
