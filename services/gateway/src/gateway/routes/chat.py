@@ -50,7 +50,8 @@ async def post_question(
 ) -> Response | AnswerOut:
     """Server-sent events, or with `Accept: application/json` the whole answer at once."""
     reader = await present.now()
-    turn = await services.ask(reader, body.question, body.conversation_id)
+    async with services.limits.room(services.limits.questions, reader.tenant.id):
+        turn = await services.ask(reader, body.question, body.conversation_id)
     if "application/json" in accept and "text/event-stream" not in accept:
         return await unless_gone(request, _whole(services, reader, turn))
     return _events(services, present, turn, None)

@@ -34,7 +34,8 @@ class FixOut(Output):
 
 @router.post("", status_code=HTTPStatus.ACCEPTED)
 async def post_fix(body: FixIn, teacher: Teacher, services: ServicesIn) -> FixOut:
-    return _out(await services.teach(teacher, body.question, body.answer, body.access_level))
+    async with services.limits.room(services.limits.fixes, teacher.tenant.id):
+        return _out(await services.teach(teacher, body.question, body.answer, body.access_level))
 
 
 @router.get("")

@@ -40,5 +40,6 @@ class SearchIn(Body):
 async def post_search(body: SearchIn, request: Request, reader: LogReader, services: ServicesIn) -> Response:
     """A Lucene query over the logs of the caller's tenant; an error keeps the status that the search ended with."""
     search: dict[str, Any] = body.model_dump(exclude={"interval"}) | {"interval_seconds": body.interval}
-    event = await unless_gone(request, services.search_logs(reader, search))
+    async with services.limits.room(services.limits.log_searches, reader.tenant.id):
+        event = await unless_gone(request, services.search_logs(reader, search))
     return respond(event.data) if event.name == "error" else JSONResponse(event.data, status_code=HTTPStatus.OK)

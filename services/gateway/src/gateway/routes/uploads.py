@@ -100,11 +100,14 @@ def create_router(settings: GatewaySettings) -> APIRouter:
         if form.access_level not in uploader.clearance.readable:
             raise AccessDeniedError(f"you cannot write {form.access_level} documents")
         names = _check(form, settings)
+        bulk = len(names) > settings.interactive_documents
         accepted: list[JobAccepted] = []
-        for name, source in zip(names, [*form.files, *form.urls], strict=True):
-            upload = Upload(name=name, data=None if isinstance(source, str) else await source.read())
-            document, job = await services.submit(uploader, upload, form.access_level)
-            accepted.append(JobAccepted(job_id=job.id, document_id=document.id, name=name))
+        async with services.limits.room(services.limits.documents, uploader.tenant.id, len(names)):
+            for name, source in zip(names, [*form.files, *form.urls], strict=True):
+                upload = Upload(name=name, data=None if isinstance(source, str) else await source.read())
+                document, job = await services.submit(uploader, upload, form.access_level, bulk=bulk)
+                accepted.append(JobAccepted(job_id=job.id, document_id=document.id, name=name))
+        services.dispatch.wake()
         return Accepted(jobs=accepted)
 
     return router
