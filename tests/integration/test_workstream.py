@@ -1,7 +1,7 @@
 """One stream's scripts, on a real Valkey and a real Redis: published once, its place known, and fit for a cluster."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,12 @@ import pytest
 import redis.asyncio
 from pydantic import ValidationError
 
+from sluice.deadletters import DeadLetters
 from sluice.errors import PermanentError
 from sluice.settings import CommonSettings, RetryRule
 from sluice.workstream import Entry, Hold, Keys, Publication, WorkStream
 from tests.support.servers import RedisServer, running, valkey_server
+from tests.support.waiting import until
 
 STREAM = "questions.asked.v1.external"
 KEYS = Keys(STREAM)
@@ -85,6 +87,36 @@ async def test_its_place_follows_a_message_that_is_put_back(client: Any) -> None
     assert not await publish(STREAM, "m-1", "{}")
 
 
+async def test_an_entry_that_is_delayed_put_back_died_and_was_replayed_tells_when_it_was_first_queued(
+    client: Any,
+) -> None:
+    work, letters = await work_of(client), DeadLetters(client)
+    await client.xadd(STREAM, {"__data__": "{}"}, id="1000-1")
+    first = await read(client)
+    assert first.queued_at == datetime.fromtimestamp(1, UTC)
+    await work.delay(first, timedelta())
+    await until(work.wake, what="the delayed entry's return")
+    await read(client)
+    await work.release()
+    work = await work_of(client)
+    last = await read(client)
+    assert last.queued_at == first.queued_at
+    await work.bury(last, PermanentError("no"))
+    [letter] = await letters.page([STREAM], 1)
+    assert await letters.put_back(letter)
+    again = await read(client)
+    assert (again.queued_at, again.attempt) == (first.queued_at, 1)
+    assert again.entry_id > last.entry_id
+
+
+async def test_counters_that_a_foreign_producer_sends_stop_nobody(client: Any) -> None:
+    work = await work_of(client)
+    await client.xadd(STREAM, {"__data__": "{}", "failures": "9" * 5000, "crashes": "-1", "queued": "yesterday"})
+    entry = await read(client)
+    assert (entry.attempt, entry.queued_ms) == (1, int(entry.entry_id.split("-")[0]))
+    assert await work.drop(entry)
+
+
 async def test_a_worker_that_stops_gives_back_all_that_it_has_and_leaves_its_group(client: Any) -> None:
     publish, work = Publication(client), await work_of(client)
     for number in range(250):
@@ -112,8 +144,9 @@ async def test_a_dead_letter_tells_why_by_whom_and_when_beside_the_original_byte
     await publish(STREAM, "m-1", body)
     await work.bury(await read(client), PermanentError("no such thing"))
     [(dead_id, dead)] = await client.xrange(KEYS.dead)
-    time = dead.pop(b"time")
+    time, queued = dead.pop(b"time"), dead.pop(b"queued")
     assert time.startswith(b"20")
+    assert int(queued) <= int(dead_id.split(b"-")[0])
     assert dead == {
         b"__data__": body.encode(),
         b"id": b"m-1",

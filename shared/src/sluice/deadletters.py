@@ -50,7 +50,8 @@ return 1
 _PUT_BACK = (
     _TAKE
     + """
-local entry = redis.call('XADD', KEYS[3], '*', '__data__', of.__data__ or '', 'id', id, 'failures', 0, 'crashes', 0)
+local entry = redis.call('XADD', KEYS[3], '*', '__data__', of.__data__ or '', 'id', id, 'failures', 0, 'crashes', 0,
+  'queued', of.queued or '')
 if id ~= '' then redis.call('HSET', KEYS[2], id, 'stream ' .. entry) end
 return 1
 """
