@@ -98,6 +98,16 @@ def test_other_settings_reach_the_services(tmp_path: Path) -> None:
     }
 
 
+def test_the_collectors_address_and_its_secret_reach_the_services_and_no_store_and_no_page(tmp_path: Path) -> None:
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS"):
+        told = owners(tmp_path, name, **{name: "http://collector:4318"})
+        assert told == {
+            "gateway",
+            "log-bridge",
+            *(f"{kind}-{lane.lower()}" for kind in ("ingest-worker", "retriever", "llm-router") for lane in Level),
+        }
+
+
 def test_every_program_has_a_port_of_its_own(tmp_path: Path) -> None:
     ports = [program.port for program in programs(tmp_path).values()]
     assert len(set(ports)) == len(ports) == 12

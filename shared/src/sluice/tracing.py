@@ -50,11 +50,11 @@ class Tracing:
 
         return cls(Recorder(settings.otlp_endpoint, service))
 
-    @contextmanager
-    def serving(self, traceparent: str | None, name: str) -> Generator[Span]:
+    def serving(self, traceparent: str | None, name: str) -> AbstractContextManager[object]:
         """A request from outside: within the caller's trace, or the first span of a new one."""
-        with self._span(name, SpanKind.SERVER, _remote(traceparent), {}) as span:
-            yield span
+        if self._tracer is None:
+            return _Unrecorded(_known(_remote(traceparent)))
+        return self._span(name, SpanKind.SERVER, _remote(traceparent), {})
 
     def consuming(
         self, stream: str, traceparent: str | None, attributes: Callable[[], Attributes]
@@ -121,13 +121,16 @@ def trace_ids() -> dict[str, str]:
     return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
 
-def note(attributes: Mapping[str, str | int], error: BaseException | None = None) -> None:
-    """Adds to the span at work; an error is told by its class."""
+def note(attributes: Mapping[str, str | int], *, name: str | None = None, failed: bool = False) -> None:
+    """Adds to the span at work what is known only later."""
     span = get_current_span()
-    if span.is_recording():
-        span.set_attributes(dict(attributes))
-        if error is not None:
-            _failed(span, error)
+    if not span.is_recording():
+        return
+    span.set_attributes(dict(attributes))
+    if name is not None:
+        span.update_name(name)
+    if failed:
+        span.set_status(StatusCode.ERROR)
 
 
 def _begin(tracer: Tracer | None, name: str, kind: SpanKind, parent: Context, attributes: Attributes) -> Span:
@@ -152,13 +155,9 @@ def _running(span: Span) -> Generator[Span]:
         try:
             yield span
         except Exception as error:
-            _failed(span, error)
+            span.set_attribute("error.type", type(error).__name__)
+            span.set_status(StatusCode.ERROR)
             raise
-
-
-def _failed(span: Span, error: BaseException) -> None:
-    span.set_attribute("error.type", type(error).__name__)
-    span.set_status(StatusCode.ERROR)
 
 
 class _Unrecorded:

@@ -91,7 +91,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     problems.install(app)
     documentation.install(app)
     app.add_middleware(BodyLimit, least=settings.max_body_bytes, larger={uploads.PATH: settings.max_upload_bytes})
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, tracing=adapters.broker.tracing)
     for part in (identity, operators, keys, chat, conversations, knowledge, fixes, logs):
         app.include_router(part.router)
     app.include_router(uploads.create_router(settings))

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from typing import Any
 
@@ -14,10 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.problems import problem, respond
 from gateway.tokens import new_id
 from sluice.telemetry import log_context
+from sluice.tracing import Tracing, note
 
 logger = logging.getLogger(__name__)
 _REQUESTS = Counter("sluice_http_requests_total", "HTTP requests by route and status.", ["method", "route", "status"])
 _SECONDS = Histogram("sluice_http_request_seconds", "Time to the first byte of the answer.", ["route"])
+_PROBES = ("/healthz", "/readyz", "/metrics")  # asked every few seconds, and part of no request
 _TOO_LARGE = "the request is larger than it may be"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -34,15 +37,16 @@ _HEADERS = {
 class RequestContext:
     """The outermost layer; pure ASGI, so that a client that goes away is noticed by what is inside."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, tracing: Tracing) -> None:
         self._app = app
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request = _Request(scope, send)
-        with log_context(request_id=request.id):
+        with log_context(request_id=request.id), self._traced(scope):
             try:
                 await self._app(scope, receive, request.send)
             except Exception as error:
@@ -50,6 +54,11 @@ class RequestContext:
                 await request.fail(receive)
             finally:
                 request.count()
+
+    def _traced(self, scope: Scope) -> AbstractContextManager[object]:
+        if scope["path"] in _PROBES:
+            return nullcontext()
+        return self._tracing.serving(Headers(scope=scope).get("traceparent"), scope["method"])
 
 
 class BodyLimit:
@@ -125,3 +134,9 @@ class _Request:
             "tenant": self._scope["state"].get("tenant", ""),
         }
         logger.info("http.request", extra=extra)
+        self._trace(method, route)
+
+    def _trace(self, method: str, route: str) -> None:
+        """The route and never the path, which may hold an address or a name."""
+        values = {"http.request.method": method, "http.route": route, "http.response.status_code": self._status}
+        note({**values, "sluice.request_id": self.id}, name=f"{method} {route}", failed=self._status >= 500)

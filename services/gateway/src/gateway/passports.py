@@ -8,6 +8,7 @@ from typing import Any, Self
 from gateway.records import Principal
 from sluice.access import Level, Passport, PassportSigner, Right
 from sluice.messages import Message, digest_of
+from sluice.tracing import current_traceparent
 
 SLACK = timedelta(minutes=10)
 """How long a passport outlives its deadline, so that what is late can still be told."""
@@ -60,5 +61,5 @@ class Errand:
             "tenant": self.holder.tenant,
             "passport": signer.sign(self.passport()),
             "deadline": self.deadline,
-            "traceparent": self.traceparent,
+            "traceparent": self.traceparent or current_traceparent(),
         }

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from sluice.access import Level, Right, clearance_of, digest
 from sluice.messages import JobState
+from sluice.tracing import current_traceparent
 
 
 class Principal(Protocol):
@@ -176,6 +177,7 @@ class Job:
     """Work on one generation of a document; `done` of `total` chunks. `unchanged`: the same bytes were there before.
 
     `waiting_lane`: where a bulk job waits for its turn, once its file is stored; until then it has no turn.
+    `traceparent` is that of the request that made it.
     """
 
     id: str
@@ -192,7 +194,7 @@ class Job:
     bulk: bool = False
     run: int = 1
     waiting_lane: Level | None = None
-    traceparent: str | None = None
+    traceparent: str | None = field(default_factory=current_traceparent)
     created_by: str
     created_at: datetime
     updated_at: datetime

@@ -104,6 +104,7 @@ class Submit:
             kinds=(_kind(job), DocumentProgress),
             deadline=datetime.now(UTC) + self.deadline,
             bound={"document": reference_of(document, job)},
+            traceparent=job.traceparent,
         )
 
     async def _send(self, principal: Principal, document: Document, job: Job, data: bytes | None) -> None:

@@ -6,7 +6,7 @@ from sluice.access import Level
 from sluice.cli.settings import CliSettings
 
 _SYSTEM = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "USER_AGENT", "VIRTUAL_ENV")
-_SYSTEM_PREFIXES = ("LC_", "PYTHON", "OTEL_", "PROMETHEUS_")
+_SYSTEM_PREFIXES = ("LC_", "PYTHON", "PROMETHEUS_")
 _NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 _THRIFT = {
     # Each worker works on one thing at a time; pools a core wide in a dozen processes only cost memory.
@@ -72,12 +72,12 @@ def _of_page(settings: CliSettings, environment: Mapping[str, str]) -> dict[str,
 
 
 def _shared(name: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Sluice's settings, but for those that belong to another service or are set here."""
+    """Sluice's settings, but for those that belong to another service or are set here, and OpenTelemetry's."""
     foreign = tuple(prefix for prefix, owner in _OWNERS.items() if owner != name)
     return {
         variable: value
         for variable, value in environment.items()
-        if variable.startswith("SLUICE_") and not variable.startswith(foreign + _SET_HERE)
+        if variable.startswith(("SLUICE_", "OTEL_")) and not variable.startswith(foreign + _SET_HERE)
     }
 
 

@@ -19,7 +19,9 @@ _COLOURS = (
     "bright_blue",
 )
 _LEVELS = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red"}
-_KNOWN = {"time", "level", "service", "lane", "event", "message", "request_id", "logger", "tenant", "traceparent"}
+_SHOWN = ("time", "level", "service", "lane", "event", "message", "logger")
+_IDS = ("request_id", "tenant", "trace_id", "span_id")
+_KNOWN = {*_SHOWN, *_IDS}
 _ID_LENGTH = 8
 _LINE_LENGTH = 400
 
