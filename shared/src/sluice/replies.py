@@ -7,6 +7,7 @@ the highest id of all: nothing can follow it, and there is never a second one.
 import asyncio
 import json
 import logging
+import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -14,7 +15,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sluice.access import Level
 from sluice.connection import RedisClient
@@ -24,6 +27,9 @@ logger = logging.getLogger(__name__)
 _TERMINAL_ID = "4294967295-0"
 _LIFETIME = timedelta(hours=1)
 _SILENCE_SECONDS = 1.0
+_AGAIN_SECONDS = 0.25
+_OUTAGE_SECONDS = 60.0
+"""How long a reader waits for a broker that is away: it comes back, and the log goes on."""
 
 
 class CancelledByClientError(PermanentError):
@@ -127,14 +133,14 @@ class ReplyLog:
         return readers > 0
 
     async def read(self, lane: Level, request_id: str, after: str | None = None) -> AsyncGenerator[Event]:
-        """Every event after the id `after`, once and in order, up to the terminal one."""
+        """Every event after the id `after`, once and in order, up to the terminal one; an outage only delays them."""
         key, last = _key(lane, request_id), after or "0-0"
         if _position(last) >= _position(_TERMINAL_ID):
             return
         async with self._wakeups.of(key) as wakeup:
             while True:
                 wakeup.clear()
-                entries = await self._redis.xrange(key, f"({last}", "+")
+                entries = await self._entries(key, last)
                 for entry_id, fields in entries:
                     last = entry_id.decode()
                     event = Event(fields[b"event"].decode(), json.loads(fields[b"data"]), last)
@@ -144,6 +150,16 @@ class ReplyLog:
                 if not entries:
                     with suppress(TimeoutError):
                         await asyncio.wait_for(wakeup.wait(), _SILENCE_SECONDS)
+
+    async def _entries(self, key: str, last: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        ends = time.monotonic() + _OUTAGE_SECONDS
+        while True:
+            try:
+                return await self._redis.xrange(key, f"({last}", "+")
+            except (RedisConnectionError, RedisTimeoutError, OSError):
+                if time.monotonic() > ends:
+                    raise
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def terminal(self, lane: Level, request_id: str) -> Event:
         """Waits for the terminal event."""
