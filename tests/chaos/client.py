@@ -38,9 +38,16 @@ class Client:
     async def upload(self, name: str, content: str, *, level: str = "INTERNAL") -> Request:
         """Sends a document, and follows its job to the end."""
         request = self.ledger.send("document", name)
-        parts: list[Any] = [("files", (name, content.encode())), ("access_level", (None, level))]
-        await self._patiently(self._upload(request, parts))
+        await self._patiently(self._upload(request, content, level))
         return request
+
+    async def submit(self, request: Request, content: str, *, level: str = "INTERNAL") -> None:
+        """Sends a document, under the request's key, until it is told that it was accepted."""
+        await self._patiently(self._submit(request, content, level))
+
+    async def follow(self, request: Request) -> None:
+        """Waits for the end of a document's job."""
+        await self._patiently(self._follow_job(request))
 
     async def ask(self, question: str) -> Request:
         """Asks a question in a conversation of its own, and follows the answer to the end."""
@@ -69,6 +76,10 @@ class Client:
             items += page["items"]
         return items
 
+    async def once(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        """Whatever is answered first."""
+        return await self._http.request(method, self._urls[0] + path, **options)
+
     async def replay(self, request: Request) -> list[tuple[str, Any, str]]:
         """A chat's reply log from its beginning, without `accepted`."""
         path = f"{CHAT}/requests/{request.id}/events"
@@ -84,14 +95,21 @@ class Client:
         except TimeoutError:
             return
 
-    async def _upload(self, request: Request, parts: list[Any]) -> None:
+    async def _upload(self, request: Request, content: str, level: str) -> None:
+        await self._submit(request, content, level)
+        await self._follow_job(request)
+
+    async def _submit(self, request: Request, content: str, level: str) -> None:
+        parts: list[Any] = [("files", (request.name, content.encode())), ("access_level", (None, level))]
         response = await self._insist("POST", DOCUMENTS, headers={"Idempotency-Key": request.key}, files=parts)
         assert response.status_code == 202, response.text
         [job] = response.json()["jobs"]
         request.accept(job["job_id"])
         request.document_id = job["document_id"]
         self.ledger.moments += 1
-        await self._follow(request, lambda: self._stream("GET", f"{JOBS}/{job['job_id']}/events"))
+
+    async def _follow_job(self, request: Request) -> None:
+        await self._follow(request, lambda: self._stream("GET", f"{JOBS}/{request.id}/events"))
 
     async def _ask(self, request: Request) -> None:
         def open_stream() -> Any:

@@ -82,7 +82,7 @@ async def strike_during(
 def second_gateway(system: System) -> Iterator[str]:
     """Another gateway on the same state; its address."""
     port = str(free_port())
-    environment = _environment_of(pid_of(system, "gateway")) | {"SLUICE_PORT": port}
+    environment = _environment_of(pid_of(system, "gateway")) | {"SLUICE_PORT": port, "SLUICE_GATEWAY_PORT": port}
     with (system.folder / "second-gateway.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway"], env=environment, stdout=log, stderr=log, start_new_session=True
