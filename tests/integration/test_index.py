@@ -9,6 +9,8 @@ import pytest
 from sluice.access import Level
 from sluice.errors import AccessDeniedError, ConfigurationError, PermanentError, SealBrokenError, TransientError
 from sluice.index import AccessViolationError, Index, IndexedChunk
+from sluice.index.copies import Hit
+from sluice.index.rows import Sealer
 from sluice.messages import Fix
 from sluice.sealing import Keyring
 from tests.support.identity import passport
@@ -63,8 +65,8 @@ async def test_an_internal_person_finds_both_levels_and_an_external_one_the_exte
     await index.upsert(internal, INTERNAL, [chunk("secret", SECRET)])
     await index.upsert(internal, EXTERNAL, [chunk("public", "Opening hours", vector=(0.9, 0.1))])
     external = passport(tenant=tenant, clearance=EXTERNAL).scope
-    assert [p.chunk_id for p in await index.find(internal, [1.0, 0.0], 5)] == ["secret", "public"]
-    [found] = await index.find(external, [1.0, 0.0], 5)
+    assert [p.chunk_id for p in (await index.find(internal, [1.0, 0.0], 5)).passages] == ["secret", "public"]
+    [found] = (await index.find(external, [1.0, 0.0], 5)).passages
     assert (found.text, found.title, found.page, found.offset) == ("Opening hours", "Handbook", 3, 120)
     assert found.access_level is EXTERNAL
     assert found.score == pytest.approx(0.9 / (0.9**2 + 0.1**2) ** 0.5, abs=1e-4)
@@ -74,7 +76,7 @@ async def test_another_tenant_finds_nothing(index: Index, tenant: str) -> None:
     """case 8: whoever asks, only rows of their own tenant are read."""
     await index.upsert(passport(tenant=tenant, clearance=INTERNAL).scope, INTERNAL, [chunk("secret", SECRET)])
     neighbour = passport(tenant=next(tenants), clearance=INTERNAL).scope
-    assert await index.find(neighbour, [1.0, 0.0], 5) == []
+    assert (await index.find(neighbour, [1.0, 0.0], 5)).passages == []
 
 
 async def test_an_external_scope_can_write_nothing_internal(index: Index, tenant: str) -> None:
@@ -125,14 +127,15 @@ async def test_a_row_without_the_right_level_is_never_returned(
     collection = chromadb.HttpClient(port=servers[EXTERNAL].port).get_collection(f"{tenant}.external.chunks")
     collection.upsert(ids=["bare"], documents=["x"], embeddings=[[1.0, 0.0]], metadatas=[{"document_id": "d"}])
     collection.upsert(ids=["odd"], documents=["x"], embeddings=[[1.0, 0.0]], metadatas=[{"access_level": "external"}])
-    assert [p.chunk_id for p in await index.find(external, [1.0, 0.0], 5)] == ["public"]
+    assert [p.chunk_id for p in (await index.find(external, [1.0, 0.0], 5)).passages] == ["public"]
 
 
-async def test_a_row_outside_the_scope_raises_an_alarm_even_if_the_filter_let_it_through(index: Index) -> None:
+async def test_a_row_outside_the_scope_raises_an_alarm_even_if_the_filter_let_it_through() -> None:
+    sealer, hit = Sealer(Keyring(KEYS)), Hit("row", {"access_level": "INTERNAL"}, "", 0.1)
     with pytest.raises(AccessViolationError):
-        index._passage(passport(clearance=EXTERNAL).scope, EXTERNAL, "row", "", {"access_level": "INTERNAL"}, 0.1)
+        sealer.passage(passport(clearance=EXTERNAL).scope, EXTERNAL, hit)
     with pytest.raises(AccessViolationError):
-        index._passage(passport(clearance=EXTERNAL).scope, INTERNAL, "row", "", {"access_level": "INTERNAL"}, 0.1)
+        sealer.passage(passport(clearance=EXTERNAL).scope, INTERNAL, hit)
 
 
 async def test_a_new_generation_replaces_the_old_one_and_deleting_removes_all(index: Index, tenant: str) -> None:
@@ -140,27 +143,27 @@ async def test_a_new_generation_replaces_the_old_one_and_deleting_removes_all(in
     await index.upsert(scope, EXTERNAL, [chunk("old", "v1"), chunk("other", "other", document="e")])
     await index.upsert(scope, EXTERNAL, [chunk("new", "v2", generation=2)])
     await index.delete_document(scope, EXTERNAL, "d", keep_generation=2)
-    assert {p.chunk_id for p in await index.find(scope, [1.0, 0.0], 5)} == {"new", "other"}
+    assert {p.chunk_id for p in (await index.find(scope, [1.0, 0.0], 5)).passages} == {"new", "other"}
     await index.delete_document(scope, EXTERNAL, "d")
-    assert {p.chunk_id for p in await index.find(scope, [1.0, 0.0], 5)} == {"other"}
+    assert {p.chunk_id for p in (await index.find(scope, [1.0, 0.0], 5)).passages} == {"other"}
 
 
 async def test_a_stale_worker_deletes_no_newer_generation(index: Index, tenant: str) -> None:
     scope = passport(tenant=tenant, clearance=EXTERNAL).scope
     await index.upsert(scope, EXTERNAL, [chunk("new", "v3", generation=3)])
     await index.delete_document(scope, EXTERNAL, "d", keep_generation=2)
-    assert [p.chunk_id for p in await index.find(scope, [1.0, 0.0], 5)] == ["new"]
+    assert [p.chunk_id for p in (await index.find(scope, [1.0, 0.0], 5)).passages] == ["new"]
 
 
 async def test_a_fix_is_found_by_its_question_within_its_level(index: Index, tenant: str) -> None:
     internal = passport(tenant=tenant, clearance=INTERNAL).scope
     fix = Fix(fix_id="f", question="Who approves?", answer="Ruth does.", access_level=INTERNAL)
     await index.put_fix(internal, INTERNAL, fix, [0.0, 1.0])
-    [found] = await index.find_fixes(internal, [0.0, 1.0], 3)
+    [found] = (await index.find_fixes(internal, [0.0, 1.0], 3)).passages
     assert (found.fix, found.title, found.text, found.document_id) == (True, "Who approves?", "Ruth does.", "f")
-    assert await index.find_fixes(passport(tenant=tenant, clearance=EXTERNAL).scope, [0.0, 1.0], 3) == []
+    assert (await index.find_fixes(passport(tenant=tenant, clearance=EXTERNAL).scope, [0.0, 1.0], 3)).passages == []
     await index.delete_fix(internal, INTERNAL, "f")
-    assert await index.find_fixes(internal, [0.0, 1.0], 3) == []
+    assert (await index.find_fixes(internal, [0.0, 1.0], 3)).passages == []
 
 
 async def test_another_embedding_model_is_refused_with_what_to_do(

@@ -104,10 +104,11 @@ class House:
 
     async def find(self, question: str, clearance: Level) -> list[Passage]:
         vector = await self.embedder.embed_query(question)
-        return await self.index.find(self.scope(clearance), vector, 3)
+        return (await self.index.find(self.scope(clearance), vector, 3)).passages
 
     async def find_fixes(self, question: str, clearance: Level) -> list[Passage]:
-        return await self.index.find_fixes(self.scope(clearance), await self.embedder.embed_query(question), 3)
+        vector = await self.embedder.embed_query(question)
+        return (await self.index.find_fixes(self.scope(clearance), vector, 3)).passages
 
 
 def reference(name: str, **changes: Any) -> DocumentReference:

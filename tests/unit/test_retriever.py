@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from retriever.retrieve import Retrieve
 from sluice.access import Level, Scope
 from sluice.embedding import Vector
+from sluice.index import Found
 from sluice.messages import Passage
 from tests.support.identity import passport
 
@@ -23,15 +24,16 @@ class Shelf:
 
     chunks: list[Passage]
     fixes: list[Passage] = field(default_factory=list[Passage])
+    restoring: bool = False
     scopes: list[Scope] = field(default_factory=list[Scope])
 
-    async def find(self, scope: Scope, vector: Vector, limit: int) -> list[Passage]:
+    async def find(self, scope: Scope, vector: Vector, limit: int, *, do_without: bool = False) -> Found:
         self.scopes.append(scope)
-        return self.chunks[:limit]
+        return Found(self.chunks[:limit], self.restoring)
 
-    async def find_fixes(self, scope: Scope, vector: Vector, limit: int) -> list[Passage]:
+    async def find_fixes(self, scope: Scope, vector: Vector, limit: int, *, do_without: bool = False) -> Found:
         self.scopes.append(scope)
-        return self.fixes[:limit]
+        return Found(self.fixes[:limit])
 
 
 class OneVector:
@@ -46,7 +48,7 @@ class OneVector:
 
 async def ask(shelf: Shelf, passages: int = 3) -> list[str]:
     found = await Retrieve(shelf, OneVector(), passages, fix_threshold=0.75)("question", SCOPE)
-    return [passage.chunk_id for passage in found]
+    return [passage.chunk_id for passage in found.passages]
 
 
 async def test_a_fix_whose_question_matches_comes_first_even_if_a_chunk_is_nearer() -> None:
@@ -68,3 +70,9 @@ async def test_every_read_is_made_with_the_askers_scope() -> None:
     shelf = Shelf([passage("chunk", 0.2)])
     await ask(shelf)
     assert shelf.scopes == [SCOPE, SCOPE]
+
+
+async def test_what_is_being_restored_is_told_with_what_was_found() -> None:
+    shelf = Shelf([passage("chunk", 0.2)], restoring=True)
+    found = await Retrieve(shelf, OneVector(), 3, fix_threshold=0.75)("question", SCOPE)
+    assert (found.restoring, len(found.passages)) == (True, 1)

@@ -148,7 +148,10 @@ class QuestionAsked(Message):
 
 
 class QuestionGrounded(Message):
-    """A question with the passages that its asker may read, numbered from 1 in this order."""
+    """A question with the passages that its asker may read, numbered from 1 in this order.
+
+    `restoring`: a part of what they may read is being restored, and was not looked into.
+    """
 
     stream = "questions.grounded.v1"
     bound = ("question",)
@@ -156,6 +159,7 @@ class QuestionGrounded(Message):
     search_query: str
     history: tuple[Turn, ...] = ()
     passages: tuple[Passage, ...] = ()
+    restoring: bool = False
 
 
 class AnswerCompleted(Message):

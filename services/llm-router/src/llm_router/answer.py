@@ -100,7 +100,8 @@ class Answer:
     def _opening(self, inquiry: Inquiry, attempt: int, *, redelivered: bool) -> list[Event]:
         restart = Event("restart", {"attempt": attempt, "tier": self.chain.names[0], "reason": "redelivered"})
         passages = [_source(n, passage) for n, passage in enumerate(inquiry.passages, start=1)]
-        opening = [Event("sources", {"passages": passages}), Event("stage", {"name": "answering"})]
+        sources = {"passages": passages} | ({"restoring": True} if inquiry.restoring else {})
+        opening = [Event("sources", sources), Event("stage", {"name": "answering"})]
         return [restart, *opening] if redelivered else opening
 
 

@@ -10,6 +10,7 @@ NO_MODEL = "Quoted from the documents; no language model wrote this answer."
 UNKNOWN = (
     "I don't know: no passage that I found answers this.\n\n_Looked up in the documents without a language model._"
 )
+RESTORING = "Part of the knowledge is being restored: ask again in a few minutes."
 _MOST_QUOTATIONS = 3
 _LONGEST_QUOTATION = 700
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\([^()]*\)")
@@ -31,7 +32,7 @@ def quote(inquiry: Inquiry) -> str:
     if _fix_answers(inquiry, ranking, chosen):
         return f"{_quotable(inquiry.passages[0].text)} [1]\n\n_{NO_MODEL}_"
     if not chosen:
-        return UNKNOWN
+        return f"{UNKNOWN}\n\n_{RESTORING}_" if inquiry.restoring else UNKNOWN
     quotations = [f"> {_quotable(candidate.quotation)[:_LONGEST_QUOTATION]} [{candidate.n}]" for candidate in chosen]
     return "\n\n".join([*quotations, f"_{NO_MODEL}_"])
 

@@ -52,7 +52,7 @@ def _inquiry(message: QuestionGrounded, delivery: Delivery) -> Inquiry:
     """Raises AccessDeniedError for a passage above the asker's clearance: it must reach neither them nor a provider."""
     for passage in message.passages:
         delivery.passport.scope.at(passage.access_level)
-    return Inquiry(message.question, message.search_query, message.history, message.passages)
+    return Inquiry(message.question, message.search_query, message.history, message.passages, message.restoring)
 
 
 def _monotonic(deadline: datetime) -> float:

@@ -15,13 +15,15 @@ from sluice.replies import Event
 class Inquiry:
     """A question to answer from its passages, which are numbered from 1 in their order.
 
-    `search_query` is the question in a form that stands alone, `history` the turns before, oldest first.
+    `search_query` is the question in a form that stands alone, `history` the turns before, oldest first. `restoring`: a
+    part of the knowledge could not be looked into.
     """
 
     question: str
     search_query: str
     history: tuple[Turn, ...] = ()
     passages: tuple[Passage, ...] = ()
+    restoring: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,12 @@ from retriever.retrieve import Retrieve
 from sluice.access import Level, Right
 from sluice.broker import Broker, Delivery
 from sluice.errors import AccessDeniedError, SluiceError
-from sluice.messages import Passage, QuestionAsked, QuestionGrounded
+from sluice.index import Found
+from sluice.messages import QuestionAsked, QuestionGrounded
 from sluice.replies import CancelledByClientError, Event
+
+_PATIENT_ATTEMPTS = 2
+"""A server that is started again is back by then; one that is away for longer is done without."""
 
 
 def register(broker: Broker, retrieve: Retrieve, *, lane: Level, concurrency: int) -> None:
@@ -17,10 +21,11 @@ def register(broker: Broker, retrieve: Retrieve, *, lane: Level, concurrency: in
         try:
             await writer.append(Event("stage", {"name": "retrieving"}))
         except CancelledByClientError:
-            await broker.publish(_grounded(message, []))
+            await broker.publish(_grounded(message, Found([])))
             return
-        passages = await retrieve(message.search_query, delivery.passport.scope)
-        await broker.publish(_grounded(message, passages))
+        do_without = delivery.attempt > _PATIENT_ATTEMPTS
+        found = await retrieve(message.search_query, delivery.passport.scope, do_without=do_without)
+        await broker.publish(_grounded(message, found))
 
     async def on_dead(message: QuestionAsked, delivery: Delivery, error: SluiceError) -> None:
         await broker.replies.fail(delivery.lane, message.request_id, error)
@@ -28,11 +33,12 @@ def register(broker: Broker, retrieve: Retrieve, *, lane: Level, concurrency: in
     broker.consume(QuestionAsked, on_question_asked, lane=lane, concurrency=concurrency, on_dead=on_dead)
 
 
-def _grounded(message: QuestionAsked, passages: list[Passage]) -> QuestionGrounded:
+def _grounded(message: QuestionAsked, found: Found) -> QuestionGrounded:
     return message.follow(
         QuestionGrounded,
         question=message.question,
         search_query=message.search_query,
         history=message.history,
-        passages=tuple(passages),
+        passages=tuple(found.passages),
+        restoring=found.restoring,
     )

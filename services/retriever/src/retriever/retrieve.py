@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from retriever.ports import PassageIndex
 from sluice.access import Scope
 from sluice.embedding import Embedder
-from sluice.messages import Passage
+from sluice.index import Found
 
 _FIXES = 3
 
@@ -23,10 +23,17 @@ class Retrieve:
     passages: int
     fix_threshold: float
 
-    async def __call__(self, search_query: str, scope: Scope) -> list[Passage]:
+    async def __call__(self, search_query: str, scope: Scope, *, do_without: bool = False) -> Found:
+        """`do_without`: what cannot be reached is left out.
+
+        Raises:
+            TransientError: a server of the index is away.
+        """
         vector = await self.embedder.embed_query(search_query)
         fixes, chunks = await asyncio.gather(
-            self.index.find_fixes(scope, vector, _FIXES), self.index.find(scope, vector, self.passages)
+            self.index.find_fixes(scope, vector, _FIXES, do_without=do_without),
+            self.index.find(scope, vector, self.passages, do_without=do_without),
         )
-        matching = [fix for fix in fixes if fix.score >= self.fix_threshold]
-        return [*matching, *chunks][: self.passages]
+        matching = [fix for fix in fixes.passages if fix.score >= self.fix_threshold]
+        passages = [*matching, *chunks.passages][: self.passages]
+        return Found(passages, fixes.restoring or chunks.restoring)

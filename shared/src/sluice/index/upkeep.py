@@ -1,0 +1,54 @@
+"""Looking after the collections of one level: are they all there, and can they be read. No row ever leaves here."""
+
+from collections.abc import Collection
+
+from sluice.access import Level
+from sluice.index.copies import Copies, Copy, Kind, Name, State
+from sluice.index.server import CopyExistsError, Server
+
+
+class Upkeep:
+    """What may be known and done without a Scope: health, and what a copy is worth. Every method may raise
+    ServerAwayError."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    @property
+    def level(self) -> Level:
+        return self._server.level
+
+    async def pulse(self) -> str:
+        """Another answer than before, and the server may have been started anew."""
+        return await self._server.pulse()
+
+    async def collections(self) -> list[Copies]:
+        return await self._server.collections()
+
+    async def looked_over(self) -> bool:
+        """Whether this server has not lost everything since it was last looked over."""
+        return await self._server.looked_over()
+
+    async def look_over(self, stocked: Collection[tuple[str, Kind]]) -> list[Copy]:
+        """Begins a copy of every collection that should be there and is not, by tenant and kind; gives these."""
+        there = {copies.all[0].name for copies in await self.collections()}
+        begun: list[Copy] = []
+        for name in (Name(tenant, self.level, kind) for tenant, kind in stocked):
+            if name not in there:
+                try:
+                    begun.append(await self._server.create(name, 0, State.BUILDING))
+                except CopyExistsError:  # another process looks over too
+                    continue
+        await self._server.mark_looked_over()
+        return begun
+
+    async def probe(self, copy: Copy, seconds: float) -> None:
+        """Raises UnreadableError, CopyGoneError."""
+        await copy.rows.probe(seconds)
+
+    async def set_state(self, copy: Copy, state: State) -> None:
+        await self._server.set_state(copy, state)
+
+    def suspects(self) -> list[Copy]:
+        """What failed this process since this was last asked."""
+        return self._server.suspects()
