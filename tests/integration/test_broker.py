@@ -22,7 +22,7 @@ from sluice.errors import (
 from sluice.messages import QuestionAsked, QuestionGrounded
 from sluice.replies import SupersededError
 from sluice.settings import CommonSettings
-from sluice.workstream import Entry, Hold, WorkStream
+from sluice.workstream import Entry, Hold, Keys, WorkStream
 from tests.support.identity import Office
 from tests.support.servers import RedisServer, running, valkey_server
 from tests.support.waiting import until
@@ -317,6 +317,74 @@ async def test_messages_read_ahead_of_busy_handlers_are_not_counted_as_crashes(
         await until(lambda: _empty(client))
     assert attempts == [1] * 6
     assert await client.xlen(DEAD) == 0
+
+
+async def test_without_a_prefetch_a_busy_worker_leaves_the_rest_to_others(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    handled: list[str] = []
+    release = asyncio.Event()
+
+    async def busy(_: QuestionAsked, __: Delivery) -> None:
+        handled.append("busy")
+        await release.wait()
+
+    async def free(_: QuestionAsked, __: Delivery) -> None:
+        handled.append("free")
+
+    long = {"lease_seconds": 600}
+    async with consuming(any_redis, office, busy, concurrency=2, settings=long) as broker:
+        for _ in range(6):
+            await broker.publish(question(office))
+        await until(lambda: len(handled) == 2)
+        async with consuming(any_redis, office, free, settings=long):
+            await until(lambda: len(handled) == 6)
+        release.set()
+    assert sorted(handled) == ["busy"] * 2 + ["free"] * 4
+
+
+async def test_many_quick_messages_are_handled_once_each_and_leave_nothing(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    handled: list[str] = []
+
+    async def handler(message: QuestionAsked, _: Delivery) -> None:
+        handled.append(message.request_id)
+
+    messages = [question(office) for _ in range(300)]
+    async with consuming(any_redis, office, handler, concurrency=8, prefetch=20) as broker:
+        published = await asyncio.gather(*[broker.publish(message) for message in messages for _ in range(2)])
+        await until(lambda: len(handled) == 300, seconds=30)
+        await until(lambda: _empty(client))
+    assert sum(published) == 300, "a second copy is not put on the stream"
+    assert sorted(handled) == sorted(message.request_id for message in messages)
+    assert await client.keys("*:done:*") != []
+    assert await client.hlen(Keys(STREAM).places) == 0
+
+
+async def test_a_handler_that_lost_its_lease_is_cancelled_and_its_work_counts_as_anothers(
+    any_redis: RedisServer, office: Office, client: Any
+) -> None:
+    """Another took it for dead and put its message back, which is then handled a second time."""
+    seen: list[str] = []
+
+    async def handler(_: QuestionAsked, __: Delivery) -> None:
+        seen.append("started")
+        if len(seen) == 1:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                raise
+
+    async with consuming(any_redis, office, handler, concurrency=2) as broker:
+        await broker.publish(question(office))
+        await until(lambda: seen)
+        another = WorkStream(client, STREAM, group="retriever", consumer="another", lease=timedelta())
+        assert await another.reap() == 1
+        await until(lambda: len(seen) == 3)
+        await until(lambda: _empty(client))
+    assert sorted(seen) == ["cancelled", "started", "started"]
 
 
 async def test_a_stopping_worker_gives_back_what_it_cannot_finish_at_once_and_uncounted(

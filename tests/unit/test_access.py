@@ -7,6 +7,7 @@ import pytest
 from sluice.access import Level, PassportExpiredError, Right, clearance_of, normalise_email
 from sluice.errors import AccessDeniedError, InvalidPassportError
 from tests.support.identity import Office, passport
+from tests.support.waiting import wait_for
 
 STAFF = ("razorpay.com",)
 OUTSIDERS = [
@@ -81,7 +82,9 @@ def test_a_passport_survives_its_journey_and_holds_for_its_request_alone(office:
 
 
 def test_any_changed_character_of_a_passport_is_noticed(office: Office) -> None:
+    """Also when the genuine one was verified before."""
     token = office.signer.sign(passport(job="j", asked="a", streams=("s.v1",)))
+    office.verifier.verify(token, stream="s.v1", job="j", asked="a")
     for at in range(len(token)):
         changed = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
         if changed.rstrip("ABCDEFGHIJKLMNOP") == token.rstrip("ABCDEFGHIJKLMNOP") and at == len(token) - 1:
@@ -106,6 +109,21 @@ def test_an_expired_passport_is_told_apart_from_a_forged_one(office: Office) -> 
     expired = passport(job="j", asked="a", streams=("s.v1",), expires_at=datetime.now(UTC) - timedelta(seconds=1))
     with pytest.raises(PassportExpiredError):
         office.verifier.verify(office.signer.sign(expired), stream="s.v1", job="j", asked="a")
+
+
+def test_a_passport_that_was_verified_before_expires_all_the_same(office: Office) -> None:
+    made = passport(job="j", asked="a", streams=("s.v1",), expires_at=datetime.now(UTC) + timedelta(seconds=1.5))
+    token = office.signer.sign(made)
+
+    def expired() -> bool:
+        try:
+            office.verifier.verify(token, stream="s.v1", job="j", asked="a")
+        except PassportExpiredError:
+            return True
+        return False
+
+    assert not expired()
+    wait_for(expired, "its end")
 
 
 def test_a_scope_reaches_up_to_its_clearance_and_no_higher() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from typing import Any, Self
 
 from cryptography.exceptions import InvalidSignature
@@ -155,6 +155,9 @@ class Passport:
         )
 
 
+_REMEMBERED = 1024  # passports whose signature was verified
+
+
 class PassportExpiredError(InvalidPassportError):
     """Everything about the passport was right, but its time is over."""
 
@@ -171,6 +174,11 @@ class PassportSigner:
     def __init__(self, private_key: bytes) -> None:
         self._key = Ed25519PrivateKey.from_private_bytes(private_key)
 
+    @property
+    def verifier(self) -> "PassportVerifier":
+        """Of its own signatures."""
+        return PassportVerifier(self._key.public_key().public_bytes_raw())
+
     def sign(self, passport: Passport) -> str:
         """`claims.signature`, both base64url."""
         claims = passport.to_json()
@@ -178,10 +186,11 @@ class PassportSigner:
 
 
 class PassportVerifier:
-    """Verifies passports with the public key alone."""
+    """Verifies passports with the public key alone; the signature of each once, all else each time."""
 
     def __init__(self, public_key: bytes) -> None:
         self._key = Ed25519PublicKey.from_public_bytes(public_key)
+        self._signed = lru_cache(_REMEMBERED)(self._read)
 
     def verify(self, token: str, *, stream: str, job: str, asked: str) -> Passport:
         """The passport, if it was signed for this job, this content and this stream family, and has not expired.
@@ -190,12 +199,7 @@ class PassportVerifier:
             PassportExpiredError: it has expired, and all else holds.
             InvalidPassportError: otherwise.
         """
-        try:
-            claims, signature = (_decode(part) for part in token.split("."))
-            self._key.verify(signature, claims)
-            passport = Passport.from_json(claims)
-        except (ValueError, KeyError, TypeError, InvalidSignature) as error:
-            raise InvalidPassportError("the passport was not signed by this system") from error
+        passport = self._signed(token)
         if passport.job != job:
             raise InvalidPassportError("the passport was made for another request")
         if passport.asked != asked:
@@ -205,6 +209,15 @@ class PassportVerifier:
         if passport.expires_at <= datetime.now(UTC):
             raise PassportExpiredError(passport)
         return passport
+
+    def _read(self, token: str) -> Passport:
+        """What was signed. An exception is not remembered: who floods with forgeries pushes nothing out."""
+        try:
+            claims, signature = (_decode(part) for part in token.split("."))
+            self._key.verify(signature, claims)
+            return Passport.from_json(claims)
+        except (ValueError, KeyError, TypeError, InvalidSignature) as error:
+            raise InvalidPassportError("the passport was not signed by this system") from error
 
 
 def _encode(data: bytes) -> str:

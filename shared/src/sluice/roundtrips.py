@@ -24,7 +24,10 @@ class _Call:
 
     async def alone(self) -> None:
         """Sends the script itself if the server does not know it yet."""
-        self.settle(await self.script(keys=self.keys, args=self.arguments))
+        try:
+            self.settle(await self.script(keys=self.keys, args=self.arguments))
+        except Exception as error:
+            self.settle(error)
 
     def settle(self, result: Any) -> None:
         """A caller that was cancelled wants no answer; what it called is done all the same."""
