@@ -141,6 +141,7 @@ def gateway_settings(folder: Path, redis_url: str, **changes: Any) -> GatewaySet
         "resume_grace_seconds": 1.0,
         "reconcile_seconds": 0.1,
         "reconcile_after_seconds": 0,
+        "lost_after_seconds": 600,  # workers that a test plays tell nothing
         "shutdown_grace_seconds": 2,
     }
     return GatewaySettings(**{**values, **changes})

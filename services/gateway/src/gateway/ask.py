@@ -1,6 +1,6 @@
 """Asking a question: the turn is kept first, then the question goes on its way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from gateway.errors import NotFoundError
@@ -10,7 +10,14 @@ from gateway.records import Conversation, Person, Turn
 from gateway.tokens import new_id
 from sluice import messages
 from sluice.access import PassportSigner
-from sluice.messages import AnswerCompleted, Message, QuestionAsked, QuestionFollowedUp, QuestionGrounded
+from sluice.messages import (
+    AnswerCompleted,
+    Message,
+    QuestionAsked,
+    QuestionFollowedUp,
+    QuestionGrounded,
+    message_id_of,
+)
 
 _KINDS = (QuestionAsked, QuestionFollowedUp, QuestionGrounded, AnswerCompleted)
 _TITLE_LENGTH = 80
@@ -25,24 +32,46 @@ class Ask:
     deadline: timedelta
     history_turns: int
 
-    async def __call__(self, person: Person, question: str, conversation_id: str | None) -> Turn:
-        """Keeps the turn and publishes the question.
+    async def __call__(
+        self, person: Person, question: str, conversation_id: str | None, *, turn_id: str | None = None
+    ) -> Turn:
+        """Keeps the turn and publishes the question. A `turn_id` that is there already names the same question.
 
         Raises:
             NotFoundError: the conversation is not there, or not this person's.
             TransientError: the question could not be published; the turn says so.
         """
+        if turn_id and (known := await self.conversations.turn(person.id, turn_id)):
+            return await self._go_on(person, known)
         now = datetime.now(UTC)
         conversation = await self._conversation(person, question, conversation_id, now)
-        history = await self._history(person, conversation) if conversation_id else ()
-        turn = _open_turn(person, conversation, question, now)
-        await self.conversations.start(person.id, conversation, turn)
+        turn = _open_turn(person, conversation, question, now, turn_id or new_id())
+        if not await self.conversations.start(person.id, conversation, turn):
+            return await self._go_on(person, await self.find(person, turn.id))
+        return await self._send(person, turn)
+
+    async def _go_on(self, person: Person, turn: Turn) -> Turn:
+        """Does what the first asker's request did not come to do."""
+        self.check(person, turn)
+        if turn.answer is not None or turn.published_at is not None:
+            return turn
+        if turn.error is not None:
+            turn = await self.conversations.reopen(turn, datetime.now(UTC)) or turn
+        return await self._send(person, turn)
+
+    async def _send(self, person: Person, turn: Turn) -> Turn:
         try:
-            await self.publisher.publish(self._message(person, turn, history))
+            await self.publish(person, turn)
         except Exception:
             await self.conversations.fail(turn.id, "the question could not be sent")
             raise
         return turn
+
+    async def publish(self, person: Person, turn: Turn) -> None:
+        """Sends the question, under the same id each time in one run, and notes that it was sent."""
+        history = await self._history(person, turn)
+        await self.publisher.publish(self._message(person, turn, history))
+        await self.conversations.published(turn, datetime.now(UTC))
 
     async def cancel(self, person: Person, turn_id: str) -> None:
         """Raises NotFoundError, also for another's."""
@@ -73,15 +102,15 @@ class Ask:
             raise NotFoundError("there is no such conversation")
         return conversation
 
-    async def _history(self, person: Person, conversation: Conversation) -> tuple[messages.Turn, ...]:
-        turns = await self.conversations.history(conversation.id, person.clearance.readable, self.history_turns)
-        return tuple(
-            messages.Turn(question=turn.question, answer=turn.answer or "", level=turn.level) for turn in turns
+    async def _history(self, person: Person, turn: Turn) -> tuple[messages.Turn, ...]:
+        turns = await self.conversations.history(
+            turn.conversation_id, person.clearance.readable, self.history_turns, turn.created_at
         )
+        return tuple(messages.Turn(question=t.question, answer=t.answer or "", level=t.level) for t in turns)
 
     def _message(self, person: Person, turn: Turn, history: tuple[messages.Turn, ...]) -> Message:
         errand = Errand(
-            holder=Holder.of(person),
+            holder=replace(Holder.of(person), clearance=turn.lane),
             job=turn.id,
             kinds=_KINDS,
             deadline=turn.created_at + self.deadline,
@@ -89,17 +118,23 @@ class Ask:
         )
         envelope = errand.envelope(self.signer)
         if history:
-            return QuestionFollowedUp(question=turn.question, history=history, **envelope)
-        return QuestionAsked(question=turn.question, search_query=turn.question, **envelope)
+            message_id = message_id_of(QuestionFollowedUp, turn.id, run=turn.run)
+            return QuestionFollowedUp(
+                message_id=message_id, run=turn.run, question=turn.question, history=history, **envelope
+            )
+        message_id = message_id_of(QuestionAsked, turn.id, run=turn.run)
+        return QuestionAsked(
+            message_id=message_id, run=turn.run, question=turn.question, search_query=turn.question, **envelope
+        )
 
 
 def _not_found() -> NotFoundError:
     return NotFoundError("there is no such request")
 
 
-def _open_turn(person: Person, conversation: Conversation, question: str, now: datetime) -> Turn:
+def _open_turn(person: Person, conversation: Conversation, question: str, now: datetime, turn_id: str) -> Turn:
     return Turn(
-        id=new_id(),
+        id=turn_id,
         conversation_id=conversation.id,
         lane=person.clearance,
         question=question,

@@ -4,18 +4,19 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from gateway.keep import kept_events
 from gateway.ports import Conversations, Replies
 from gateway.records import Turn
 from sluice.access import Level
-from sluice.errors import DeadlineExceededError, SluiceError
+from sluice.errors import DeadlineExceededError, SluiceError, TransientError
 from sluice.replies import Event
 
 logger = logging.getLogger(__name__)
 ACCEPTED_ID = "0-0"
+_AGAIN_SECONDS = 1.0
 _LATE = timedelta(seconds=5)
 """What a worker that drops expired work is given to say so itself."""
 
@@ -44,7 +45,11 @@ class Listen:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def stream(self, turn: Turn, after: str | None = None) -> AsyncGenerator[Event]:
-        """`accepted` unless the client has it, then the log up to its end; one that cannot be read ends in `error`."""
+        """`accepted` unless the client has it, then the log up to its end.
+
+        Where the broker stays away it stops without an end, for the client to come back: `error` is only said of a
+        request that has ended.
+        """
         self._listeners[turn.id] += 1
         ended = False
         try:
@@ -54,23 +59,30 @@ class Listen:
                 async for event in events:
                     ended = event.name in ("done", "error")
                     yield event
+        except TransientError as error:
+            logger.warning("chat.log-unreadable", exc_info=error, extra={"request_id": turn.id})
         except SluiceError as error:
             ended = True
             yield Event("error", error.problem(turn.id))
         finally:
             self._leave(turn, ended=ended)
 
-    async def whole(self, turn: Turn) -> Event:
-        """The event that ends the turn. Work is cancelled at once when this is."""
+    async def whole(self, turn: Turn, *, resumable: bool = False) -> Event:
+        """The event that ends the turn. Work is cancelled at once when this is; a `resumable` one's after the grace."""
+        self._listeners[turn.id] += 1
+        ended = not resumable
         try:
             async with aclosing(self._events(turn, None)) as events:
                 async for event in events:
                     if event.name in ("done", "error"):
+                        ended = True
                         return event
         except asyncio.CancelledError:
-            if not self._stopping():
+            if ended and self._listeners[turn.id] == 1 and not self._stopping():
                 await asyncio.shield(self._replies.cancel(turn.lane, turn.id))
             raise
+        finally:
+            self._leave(turn, ended=ended)
         raise AssertionError("a reply log is read up to its terminal event")
 
     async def close(self) -> None:
@@ -122,7 +134,11 @@ async def given_up(replies: Replies, lane: Level, request_id: str, ends: datetim
 
     async def give_up() -> None:
         await asyncio.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds()))
-        await replies.fail(lane, request_id, DeadlineExceededError("no answer came in time; ask again"))
+        while True:
+            with suppress(TransientError):
+                await replies.fail(lane, request_id, DeadlineExceededError("no answer came in time; ask again"))
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     task = asyncio.create_task(give_up())
     try:

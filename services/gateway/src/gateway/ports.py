@@ -1,7 +1,7 @@
 """What the use cases need from outside."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from gateway.records import (
@@ -12,6 +12,7 @@ from gateway.records import (
     Conversation,
     Credentials,
     Document,
+    Fate,
     FixRow,
     Job,
     Page,
@@ -22,8 +23,10 @@ from gateway.records import (
     Turn,
 )
 from sluice.access import Level, Right, Scope
+from sluice.deadletters import DeadLetter
 from sluice.errors import SluiceError
 from sluice.messages import DocumentProgress, FixIndexed, Message
+from sluice.places import Place
 from sluice.replies import Event
 
 
@@ -90,8 +93,8 @@ class Principals(Protocol):
 class Conversations(Protocol):
     """Conversations and their turns. What is asked for by a person is theirs, or it is not found."""
 
-    async def start(self, person_id: str, conversation: Conversation, turn: Turn) -> None:
-        """Keeps the turn, and its conversation if that is new."""
+    async def start(self, person_id: str, conversation: Conversation, turn: Turn) -> bool:
+        """Keeps the turn, and its conversation if that is new. False: the turn is there."""
         ...
 
     async def find(self, person_id: str, conversation_id: str) -> Conversation | None: ...
@@ -101,8 +104,8 @@ class Conversations(Protocol):
     async def turns(self, conversation_id: str) -> list[Turn]: ...
     async def turn(self, person_id: str, turn_id: str) -> Turn | None: ...
 
-    async def history(self, conversation_id: str, levels: Sequence[Level], limit: int) -> list[Turn]:
-        """The last answered turns of these levels, oldest first."""
+    async def history(self, conversation_id: str, levels: Sequence[Level], limit: int, before: datetime) -> list[Turn]:
+        """The last answered turns of these levels that were asked before then, oldest first."""
         ...
 
     async def complete(self, tenant: str, turn_id: str, answer: Answer, at: datetime) -> Turn | None:
@@ -114,6 +117,23 @@ class Conversations(Protocol):
         ...
 
     async def overdue(self, asked_before: datetime) -> list[Turn]: ...
+
+    async def published(self, turn: Turn, at: datetime) -> None:
+        """Notes when the question of this run was first sent."""
+        ...
+
+    async def unheard(self, changed_before: datetime, after: Turn | None) -> list[tuple[Turn, str]]:
+        """Open turns that were sent, or kept, before then, with whose they are; the oldest that come after one."""
+        ...
+
+    async def again(self, turn: Turn) -> Turn | None:
+        """Begins an open turn anew, to be sent once more. None: it has changed since it was read."""
+        ...
+
+    async def reopen(self, turn: Turn, at: datetime) -> Turn | None:
+        """Takes a turn whose question could not be sent as asked at this time. None: it was sent after all."""
+        ...
+
     async def rate(self, turn_id: str, verdict: str, reason: str | None, comment: str | None, at: datetime) -> None: ...
     async def ratings(self, conversation_id: str) -> dict[str, Rating]: ...
 
@@ -121,10 +141,10 @@ class Conversations(Protocol):
 class Catalog(Protocol):
     """Documents and the jobs on them."""
 
-    async def submit(self, document: Document, job: Job) -> tuple[Document, Job]:
+    async def submit(self, document: Document, job: Job) -> tuple[Document, Job] | None:
         """Keeps a new document, or a new generation of the one of this tenant, level and name.
 
-        The bytes that are there already make a job that is done, without a new generation.
+        The bytes that are there already make a job that is done, without a new generation. None: the job is there.
         """
         ...
 
@@ -139,11 +159,25 @@ class Catalog(Protocol):
         ...
 
     async def job(self, tenant_id: str, job_id: str) -> tuple[Job, Document] | None: ...
-    async def published(self, job_id: str, at: datetime) -> None:
-        """Notes when the message was first sent; a second sender that comes later changes nothing."""
+    async def wait(self, job_id: str, lane: Level) -> None:
+        """Lets a bulk job wait for its turn: all that it needs is stored."""
         ...
 
-    async def unpublished(self, created_before: datetime) -> list[tuple[Job, Document]]: ...
+    async def published(self, job: Job, at: datetime) -> None:
+        """Notes when the message of this run was first sent; a second sender that comes later changes nothing."""
+        ...
+
+    async def unpublished(self, changed_before: datetime) -> list[tuple[Job, Document]]:
+        """Those that wait for nothing but to be sent."""
+        ...
+
+    async def unheard(self, changed_before: datetime, after: Job | None) -> list[tuple[Job, Document]]:
+        """Open jobs whose message was sent, and of which nothing was told since; the oldest that come after one."""
+        ...
+
+    async def again(self, job: Job) -> Job | None:
+        """Begins the job anew, to be sent once more. None: it has changed since it was read, or may not be."""
+        ...
 
     async def overdue(self, published_before: datetime) -> list[tuple[Job, Document]]:
         """Open jobs whose message was sent."""
@@ -153,7 +187,9 @@ class Catalog(Protocol):
         """Documents that are being deleted although no job does it any more, each with the last that did."""
         ...
 
-    async def fail_job(self, job_id: str, error: str) -> None: ...
+    async def fail_job(self, job_id: str, error: str, *, run: int | None = None) -> None:
+        """Ends the job, unless it has ended, or another run than this has begun."""
+        ...
 
     async def progress(self, message: DocumentProgress, tenant: str) -> bool:
         """Takes a job on, only ever forward. False when there was nothing to change."""
@@ -163,26 +199,37 @@ class Catalog(Protocol):
 class Fixes(Protocol):
     """Answers that people taught."""
 
-    async def add(self, fix: FixRow) -> None: ...
+    async def add(self, fix: FixRow) -> bool:
+        """False: it is there."""
+        ...
+
     async def fix(self, tenant_id: str, fix_id: str) -> FixRow | None: ...
     async def fixes(self, tenant_id: str, levels: Sequence[Level], page: Page) -> list[FixRow]: ...
     async def withdraw(self, fix_id: str) -> None: ...
 
-    async def published(self, fix_id: str, at: datetime) -> None:
-        """Notes when the message was sent, unless the fix was changed since."""
+    async def published(self, fix: FixRow, at: datetime) -> None:
+        """Notes when the message of this run was first sent."""
         ...
 
-    async def unpublished(self, updated_before: datetime) -> list[FixRow]: ...
+    async def unpublished(self, changed_before: datetime) -> list[FixRow]: ...
+
+    async def unheard(self, changed_before: datetime, after: FixRow | None) -> list[FixRow]:
+        """Open fixes whose message was sent, and of which nothing was told since; the oldest that come after one."""
+        ...
+
+    async def again(self, fix: FixRow) -> FixRow | None:
+        """Begins anew what is open or failed. None: it has changed since it was read, or may not be."""
+        ...
 
     async def overdue(self, published_before: datetime) -> list[FixRow]:
         """Those that are neither indexed nor withdrawn, although their message was sent."""
         ...
 
-    async def fail(self, fix_id: str, error: str) -> None:
-        """Ends a fix that waits to be indexed."""
+    async def fail(self, fix: FixRow, error: str) -> None:
+        """Ends a fix that waits to be indexed, unless another run than this has begun."""
         ...
 
-    async def withdraw_again(self, fix_id: str, error: str) -> None:
+    async def withdraw_again(self, fix: FixRow, error: str) -> None:
         """Notes why a withdrawal came to nothing, and that its message is to be sent again."""
         ...
 
@@ -200,6 +247,22 @@ class IdempotencyKeys(Protocol):
 
     async def settle(self, owner: str, key: str, job_id: str) -> None: ...
     async def forget(self, created_before: datetime) -> None: ...
+
+
+class OfferFates(Protocol):
+    """What became of offers, by the API key that they were made with, and their idempotency key."""
+
+    async def find(self, owner: str, key: str) -> Fate | None: ...
+    async def of(self, owner: str, keys: Sequence[str]) -> list[Fate]: ...
+    async def page(self, owner: str, page: Page) -> list[Fate]: ...
+
+    async def forgive(self, owner: str, key: str, body_sha256: str) -> None:
+        """Forgets a refusal, so that this body can have the key."""
+        ...
+
+    async def refuse(self, key: ApiKey, names: Sequence[str], body_sha256: str, reason: str, at: datetime) -> None:
+        """Notes the reason under the first of the names that no other body has."""
+        ...
 
 
 class AuditLog(Protocol):
@@ -259,6 +322,32 @@ class WaitingJobs(Protocol):
     async def counts(self) -> Mapping[str, int]:
         """By lane."""
         ...
+
+
+class News(Protocol):
+    """What workers tell the gateway."""
+
+    async def heard(self, kind: type[Message], within: timedelta) -> bool:
+        """Whether all of this kind that was told before now was handled in time: else silence says nothing."""
+        ...
+
+
+class Places(Protocol):
+    async def find(self, stream: str, message_id: str) -> Place | None:
+        """Where the message stands; None: nowhere. Raises TransientError, as all that asks the broker does."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """What consumers gave up, as sluice.deadletters has it."""
+
+    async def counts(self) -> dict[str, int]: ...
+    async def page(
+        self, streams: Sequence[str], limit: int, before: tuple[int, int, str] | None = None
+    ) -> list[DeadLetter]: ...
+    async def get(self, stream: str, letter_id: str) -> DeadLetter | None: ...
+    async def discard(self, letter: DeadLetter) -> bool: ...
+    async def put_back(self, letter: DeadLetter) -> bool: ...
 
 
 class Blobs(Protocol):

@@ -1,5 +1,8 @@
 """How a job goes on: only ever forward, and once it is at its end it stays there."""
 
+from dataclasses import replace
+from datetime import datetime
+
 from gateway.records import Document, DocumentState, Job
 from sluice.messages import DocumentProgress, JobState
 
@@ -11,12 +14,27 @@ def goes_forward(job: Job, message: DocumentProgress) -> bool:
     if job.state.terminal:
         return False
     if message.state in (JobState.DONE, JobState.DELETED):
-        return True  # what is done is done, also when a later attempt was begun meanwhile
+        return True  # what is done is done, also when a later run or attempt was begun meanwhile
+    if message.run != job.run:
+        return False
     if message.attempt < job.attempt:
         return False
     if message.state.terminal or message.attempt > job.attempt:
         return True
     return (_rank(message.state), message.done) > (_rank(job.state, waiting=True), job.done)
+
+
+def may_begin_again(job: Job, document: Document) -> bool:
+    """Whether the job has not done its work, and nothing newer on the document took its place."""
+    if job.state in (JobState.DONE, JobState.DELETED) or job.generation != document.generation:
+        return False
+    return (document.state is DocumentState.DELETING) == (job.kind == "delete")
+
+
+def begun_again(job: Job, at: datetime) -> Job:
+    """The job as new, to be sent under another message id; what its former run still tells is not heard."""
+    fresh = replace(job, state=JobState.QUEUED, attempt=1, done=0, total=0, error=None)
+    return replace(fresh, run=job.run + 1, published_at=None, updated_at=at)
 
 
 def state_after(document: Document, message: DocumentProgress) -> DocumentState | None:

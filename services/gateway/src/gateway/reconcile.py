@@ -2,124 +2,103 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
-from gateway.errors import NotFoundError
-from gateway.passports import SLACK, Holder
-from gateway.ports import Accounts, Blobs, Catalog, Conversations, Fixes, Principals, Replies
-from gateway.records import Document, FixRow, FixState, Job, Principal
-from gateway.submit import Submit, original_path
-from gateway.teach import Teach
-from sluice.access import Level, Right
-from sluice.errors import DeadlineExceededError, SluiceError
+from gateway.lost import FindLost
+from gateway.passports import SLACK
+from gateway.ports import IdempotencyKeys
+from gateway.records import Document, FixRow, FixState, Job, Turn
+from gateway.resend import Resend
+from sluice.errors import DeadlineExceededError, PermanentError, SluiceError
 
 logger = logging.getLogger(__name__)
-_UPLOAD_TIME = timedelta(minutes=10)
+R = TypeVar("R")
 _LATE = timedelta(minutes=1)
 _DELETE_AGAIN = timedelta(minutes=10)
+_LONGEST_PAUSE = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconcile:
-    accounts: Accounts
-    principals: Principals
-    catalog: Catalog
-    fixes: Fixes
-    conversations: Conversations
-    blobs: Blobs
-    replies: Replies
-    submit: Submit
-    teach: Teach
+    resend: Resend
+    find_lost: FindLost
+    keys: IdempotencyKeys
     after: timedelta
-    question_deadline: timedelta
+    keep_keys: timedelta
 
-    async def forever(self, pause: timedelta) -> None:
-        """Looks at once, and then again after every pause."""
+    async def forever(self, pause: timedelta, lost: asyncio.Event) -> None:
+        """Looks at once, after every pause, and when the broker has `lost` something.
+
+        Then once more when all that was under way at that time can be told from what is being handled.
+        """
         while True:
+            again_after = min(pause, self.find_lost.after) if lost.is_set() else pause
+            lost.clear()
             try:
                 await self()
             except SluiceError as error:
                 logger.warning("reconcile.failed", exc_info=error)
             except Exception as error:
                 logger.exception("reconcile.broken", exc_info=error)
-            await asyncio.sleep(pause.total_seconds())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(lost.wait(), again_after.total_seconds())
 
     async def __call__(self) -> None:
-        """Publishes jobs and fixes that never were; closes what nobody will bring to its end any more."""
-        now = datetime.now(UTC)
-        await self._publish(now - self.after)
-        await self._close_jobs(now - self.submit.deadline - SLACK)
-        await self._close_fixes(now - self.teach.deadline - SLACK)
-        for job, document in await self.catalog.undeleted(now - _DELETE_AGAIN):
-            logger.warning("document.deleted-again", extra={"document_id": document.id, "request_id": job.id})
-            await self.submit.delete_again(document, job)
-        for turn in await self.conversations.overdue(now - self.question_deadline - _LATE):
-            error = DeadlineExceededError("no answer came in time; ask again")
-            await self.conversations.fail(turn.id, error.detail)
-            await self.replies.fail(turn.lane, turn.id, error)
+        """Publishes what never was, or is lost; closes what nobody will bring to its end any more."""
+        now, resend = datetime.now(UTC), self.resend
+        await _each(await resend.catalog.unpublished(now - self.after), lambda found: resend.job(*found))
+        await _each(await resend.fixes.unpublished(now - self.after), self._send_fix)
+        await self.find_lost()
+        await _each(await resend.catalog.overdue(now - resend.submit.deadline - SLACK), self._close_job)
+        await _each(await resend.fixes.overdue(now - resend.teach.deadline - SLACK), self._close_fix)
+        await _each(await resend.catalog.undeleted(now - _DELETE_AGAIN), self._delete_again)
+        await _each(await resend.conversations.overdue(now - resend.ask.deadline - _LATE), self._close_turn)
+        await self.keys.forget(now - self.keep_keys)
 
-    async def _publish(self, before: datetime) -> None:
-        for job, document in await self.catalog.unpublished(before):
-            if job.kind == "delete":
-                holder = await self._remover(document.tenant_id, job.created_by, document.access_level, Right.UPLOAD)
-                await self.submit.publish(holder, document, job)
-            else:
-                await self._index(job, document)
-        for fix in await self.fixes.unpublished(before):
-            if fix.state is FixState.WITHDRAWING:
-                holder = await self._remover(fix.tenant_id, fix.created_by, fix.access_level, Right.TEACH)
-                await self.teach.publish(holder, fix)
-            else:
-                await self._teach(fix)
+    async def _send_fix(self, fix: FixRow) -> None:
+        """One that failed before waits twice as long each time."""
+        if fix.error is None or fix.updated_at < datetime.now(UTC) - pause_before(fix.run, self.after):
+            await self.resend.fix(fix)
 
-    async def _close_jobs(self, published_before: datetime) -> None:
-        """By then the passport is void too: no worker can tell anything of the job any more."""
-        for job, document in await self.catalog.overdue(published_before):
-            then = "it is deleted again" if job.kind == "delete" else "upload it again"
-            logger.warning("job.overdue", extra={"document_id": document.id, "request_id": job.id})
-            await self.catalog.fail_job(job.id, f"this did not come to its end in time; {then}")
+    async def _close_job(self, found: tuple[Job, Document]) -> None:
+        """By now the passport is void too: no worker can tell anything of the job any more."""
+        job, document = found
+        then = "it is deleted again" if job.kind == "delete" else "upload it again"
+        logger.warning("job.overdue", extra={"document_id": document.id, "request_id": job.id})
+        await self.resend.catalog.fail_job(job.id, f"this did not come to its end in time; {then}", run=job.run)
 
-    async def _close_fixes(self, published_before: datetime) -> None:
-        for fix in await self.fixes.overdue(published_before):
-            logger.warning("fix.overdue", extra={"request_id": fix.id})
-            if fix.state is FixState.WITHDRAWING:
-                await self.fixes.withdraw_again(fix.id, "this was not withdrawn in time; it is tried again")
-            else:
-                await self.fixes.fail(fix.id, "this was not indexed in time; teach it again")
-
-    async def _teach(self, fix: FixRow) -> None:
-        if person := await self._still(fix.created_by, Right.TEACH):
-            await self.teach.publish(Holder.of(person), fix)
+    async def _close_fix(self, fix: FixRow) -> None:
+        logger.warning("fix.overdue", extra={"request_id": fix.id})
+        if fix.state is FixState.WITHDRAWING:
+            await self.resend.fixes.withdraw_again(fix, "this was not withdrawn in time; it is tried again")
         else:
-            await self.fixes.fail(fix.id, "who taught this may not do so any more")
+            await self.resend.fixes.fail(fix, "this was not indexed in time; teach it again")
 
-    async def _index(self, job: Job, document: Document) -> None:
-        person = await self._still(job.created_by, Right.UPLOAD)
-        if person is None or document.access_level not in person.clearance.readable:
-            await self.catalog.fail_job(job.id, "who asked for this may not do so any more")
-        elif document.url is not None or await self._stored(Holder.of(person), job, document):
-            await self.submit.publish(Holder.of(person), document, job)
-        elif job.created_at < datetime.now(UTC) - _UPLOAD_TIME:
-            await self.catalog.fail_job(job.id, "the upload was cut off: upload it again")
+    async def _delete_again(self, found: tuple[Job, Document]) -> None:
+        job, document = found
+        if job.updated_at < datetime.now(UTC) - pause_before(job.run, _DELETE_AGAIN):
+            logger.warning("document.deleted-again", extra={"document_id": document.id, "request_id": job.id})
+            await self.resend.submit.delete_again(document, job)
 
-    async def _stored(self, holder: Holder, job: Job, document: Document) -> bool:
-        *folder, name = original_path(document, job)
-        scope = self.submit.errand(holder, document, job).passport().scope
-        return name in await self.blobs.list(scope, document.access_level, tuple(folder))
+    async def _close_turn(self, turn: Turn) -> None:
+        error = DeadlineExceededError("no answer came in time; ask again")
+        await self.resend.conversations.fail(turn.id, error.detail)
+        await self.resend.replies.fail(turn.lane, turn.id, error)
 
-    async def _remover(self, tenant_id: str, person_id: str, level: Level, right: Right) -> Holder:
-        """Whoever asked, with what the removal takes and no more.
 
-        They had the right when the removal was accepted. What they lost since, or that they are gone, must not keep
-        findable what was told to be on its way out.
-        """
-        tenant = await self.accounts.tenant_of(tenant_id)
-        if tenant is None:
-            raise NotFoundError("there is no such tenant")
-        return Holder(tenant=tenant.slug, subject=person_id, clearance=level, rights=frozenset({right}))
+def pause_before(run: int, first: timedelta) -> timedelta:
+    """How long to wait before the next try of what nobody may give up: twice as long after each."""
+    return min(first * 2 ** min(run - 1, 30), _LONGEST_PAUSE)
 
-    async def _still(self, principal_id: str, right: Right) -> Principal | None:
-        """Who asked, as they are now, if they may still do this."""
-        principal = await self.principals.principal(principal_id)
-        return principal if principal and right in principal.rights else None
+
+async def _each(rows: Iterable[R], work: Callable[[R], Awaitable[None]]) -> None:
+    """A row that cannot be helped does not keep the others waiting."""
+    for row in rows:
+        try:
+            await work(row)
+        except PermanentError as error:
+            logger.error("reconcile.row-failed", exc_info=error)

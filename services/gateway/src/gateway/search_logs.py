@@ -13,7 +13,7 @@ from gateway.records import AuditEntry, Person
 from gateway.tokens import new_id
 from sluice.access import Level, PassportSigner
 from sluice.errors import AccessDeniedError
-from sluice.messages import LogsSearched
+from sluice.messages import LogsSearched, message_id_of
 from sluice.replies import Event
 
 _LATE = timedelta(seconds=2)
@@ -49,7 +49,8 @@ class SearchLogs:
         errand = Errand(
             holder=Holder.of(person), job=job, kinds=(LogsSearched,), deadline=deadline, bound=_bound(search)
         )
-        await self.publisher.publish(LogsSearched(**search, **errand.envelope(self.signer)))
+        message_id = message_id_of(LogsSearched, job)
+        await self.publisher.publish(LogsSearched(message_id=message_id, **search, **errand.envelope(self.signer)))
         return await self._terminal(person.clearance, job, deadline + _LATE)
 
     async def _terminal(self, lane: Level, job: str, ends: datetime) -> Event:

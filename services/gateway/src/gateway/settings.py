@@ -47,6 +47,15 @@ class GatewaySettings(CommonSettings, KeySettings):
     max_body_bytes: int = Field(default=256 * 1024, gt=0, description="Largest JSON body.")
     max_file_bytes: int = Field(default=50 * _MEGABYTE, gt=0, description="Largest uploaded file.")
     max_upload_bytes: int = Field(default=200 * _MEGABYTE, gt=0, description="Largest upload of many files in one go.")
+    max_offer_bytes: int = Field(
+        default=8 * _MEGABYTE, gt=0, description="Largest entry of documents.offered.v1; a larger one is a dead letter."
+    )
+    offer_window_seconds: float = Field(
+        default=300, gt=0, description="How far an offer's time may lie from when Redis took it in."
+    )
+    offer_days: float = Field(
+        default=7, gt=0, description="How old an offer may be when it is taken in at last, after waiting on its stream."
+    )
     max_files: int = Field(default=100, ge=1, le=500, description="Most files and URLs of one upload.")
     max_open_questions: int = Field(
         default=200, ge=1, description="Questions of all tenants that may wait for their answers; more get 429."
@@ -73,6 +82,10 @@ class GatewaySettings(CommonSettings, KeySettings):
     reconcile_after_seconds: float = Field(
         default=15, ge=0, description="Age at which an unpublished row is published again."
     )
+    lost_after_seconds: float = Field(
+        default=30, ge=0, description="Silence after which work is looked for on the queue, and begun again if gone."
+    )
+    idempotency_days: float = Field(default=7, gt=0, description="How long an Idempotency-Key is remembered.")
 
     @field_validator("admin_email")
     @classmethod

@@ -3,18 +3,27 @@
 import asyncio
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from gateway.errors import NotFoundError
 from gateway.passports import Errand, Holder
 from gateway.ports import AuditLog, Blobs, Catalog, Publisher
+from gateway.progress import may_begin_again
 from gateway.records import AuditEntry, Document, DocumentState, Job, Principal
 from gateway.tokens import new_id
-from sluice.access import Level, PassportSigner, digest
+from sluice.access import Level, PassportSigner
 from sluice.errors import AccessDeniedError, TransientError
-from sluice.messages import DocumentDeleted, DocumentProgress, DocumentReference, DocumentSubmitted, JobState
+from sluice.messages import (
+    BulkDocumentSubmitted,
+    DocumentDeleted,
+    DocumentProgress,
+    DocumentReference,
+    DocumentSubmitted,
+    JobState,
+    message_id_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +34,12 @@ class Upload:
 
     name: str
     data: bytes | None = None
+    address: str | None = None
 
     @property
     def url(self) -> str | None:
-        return self.name if self.data is None else None
+        """Without bytes, its name is where to fetch it, unless an address says otherwise."""
+        return None if self.data is not None else self.address or self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,30 +51,57 @@ class Submit:
     signer: PassportSigner
     deadline: timedelta
 
-    async def __call__(self, principal: Principal, upload: Upload, level: Level) -> tuple[Document, Job]:
+    async def __call__(
+        self, principal: Principal, upload: Upload, level: Level, *, job_id: str | None = None, bulk: bool = False
+    ) -> tuple[Document, Job]:
         """Accepts one document. Once this returns, its job ends in done or in failed.
+
+        A `job_id` that is there already names the same upload: what its first sender left undone is done now.
+        A `bulk` job waits for its turn.
 
         Raises:
             AccessDeniedError: the level lies above the clearance of whoever asks.
         """
         if level not in principal.clearance.readable:
             raise AccessDeniedError(f"you cannot write {level} documents")
+        if job_id and (known := await self.catalog.job(principal.tenant.id, job_id)):
+            job, document = known
+            return await self._go_on(principal, document, job, upload.data)
         document = await asyncio.to_thread(_new_document, principal, upload, level)
-        document, job = await self.catalog.submit(document, _new_job(principal.id, document, "index"))
+        job = _new_job(principal.id, document, "index", job_id=job_id or new_id(), bulk=bulk)
+        made = await self.catalog.submit(document, job)
+        if made is None:  # by another request at the same moment
+            job, document = await self.find_job(principal, job.id)
+            return await self._go_on(principal, document, job, upload.data)
+        document, job = made
         await self._note(principal, "document.submitted", document, job)
         if job.state is not JobState.DONE:
             await self._send(principal, document, job, upload.data)
         return document, job
 
+    async def _go_on(
+        self, principal: Principal, document: Document, job: Job, data: bytes | None
+    ) -> tuple[Document, Job]:
+        """Does what the first sender did not come to do."""
+        if job.published_at is not None or job.waiting_lane is not None or not may_begin_again(job, document):
+            return document, job
+        if job.state is JobState.FAILED:
+            job = await self.catalog.again(job) or job
+        if job.state is JobState.QUEUED:
+            await self._send(principal, document, job, data)
+        return document, job
+
     async def delete(self, principal: Principal, document: Document) -> None:
         """Begins to delete a document; doing it again changes nothing."""
-        if begun := await self.catalog.delete(document.id, _new_job(principal.id, document, "delete")):
+        job = _new_job(principal.id, document, "delete", job_id=new_id())
+        if begun := await self.catalog.delete(document.id, job):
             await self._note(principal, "document.deleted", *begun)
             await self.publish(Holder.of(principal), *begun)
 
     async def delete_again(self, document: Document, last: Job) -> None:
         """Begins anew what the last job did not bring to its end; the reconciler sends its message."""
-        await self.catalog.delete(document.id, _new_job(last.created_by, document, "delete"))
+        job = _new_job(last.created_by, document, "delete", job_id=new_id())
+        await self.catalog.delete(document.id, replace(job, run=last.run + 1))
 
     async def find(self, principal: Principal, document_id: str) -> Document:
         """A document within the clearance of whoever asks; else NotFoundError."""
@@ -79,14 +117,14 @@ class Submit:
             raise NotFoundError("there is no such job")
         return found
 
-    async def publish(self, holder: Holder, document: Document, job: Job) -> None:
+    async def publish(self, holder: Holder, document: Document, job: Job) -> bool:
         """Sends the job's message, under the same id each time, and notes that it was sent.
 
-        A broker that is away does not fail what was accepted: the reconciler sends it again.
+        A broker that is away does not fail what was accepted: the reconciler sends it again. False: it is away.
         """
-        kind = _kind(job)
-        message = kind(
-            message_id=digest([job.id, kind.stream])[:32],
+        message = _kind(job)(
+            message_id=message_id(job),
+            run=job.run,
             document=reference_of(document, job),
             **self.errand(holder, document, job).envelope(self.signer),
         )
@@ -94,8 +132,9 @@ class Submit:
             await self.publisher.publish(message)
         except TransientError as error:
             logger.warning("job.not-published", exc_info=error, extra={"request_id": job.id})
-        else:
-            await self.catalog.published(job.id, datetime.now(UTC))
+            return False
+        await self.catalog.published(job, datetime.now(UTC))
+        return True
 
     def errand(self, holder: Holder, document: Document, job: Job) -> Errand:
         return Errand(
@@ -114,9 +153,12 @@ class Submit:
             try:
                 await self.blobs.put(scope, document.access_level, original_path(document, job), data)
             except Exception:
-                await self.catalog.fail_job(job.id, "the upload could not be stored: upload it again")
+                await self.catalog.fail_job(job.id, "the upload could not be stored: upload it again", run=job.run)
                 raise
-        await self.publish(holder, document, job)
+        if job.bulk:
+            await self.catalog.wait(job.id, principal.clearance)
+        else:
+            await self.publish(holder, document, job)
 
     async def _note(self, principal: Principal, action: str, document: Document, job: Job) -> None:
         detail = {"job": job.id, "access_level": document.access_level, "generation": job.generation}
@@ -142,7 +184,18 @@ def original_path(document: Document, job: Job) -> tuple[str, ...]:
 
 
 def _kind(job: Job) -> type[DocumentSubmitted] | type[DocumentDeleted]:
-    return DocumentDeleted if job.kind == "delete" else DocumentSubmitted
+    if job.kind == "delete":
+        return DocumentDeleted
+    return BulkDocumentSubmitted if job.bulk else DocumentSubmitted
+
+
+def message_id(job: Job) -> str:
+    return message_id_of(_kind(job), job.id, run=job.run)
+
+
+def streams_of(job: Job) -> tuple[str, ...]:
+    """Where its message may stand."""
+    return _kind(job).streams()
 
 
 def _new_document(principal: Principal, upload: Upload, level: Level) -> Document:
@@ -164,15 +217,18 @@ def _new_document(principal: Principal, upload: Upload, level: Level) -> Documen
     )
 
 
-def _new_job(principal_id: str, document: Document, kind: Literal["index", "delete"]) -> Job:
+def _new_job(
+    principal_id: str, document: Document, kind: Literal["index", "delete"], *, job_id: str, bulk: bool = False
+) -> Job:
     now = datetime.now(UTC)
     return Job(
-        id=new_id(),
+        id=job_id,
         document_id=document.id,
         tenant_id=document.tenant_id,
         generation=document.generation,
         kind=kind,
         state=JobState.QUEUED,
+        bulk=bulk,
         created_by=principal_id,
         created_at=now,
         updated_at=now,

@@ -1,7 +1,7 @@
 """Teaching an answer, and taking it back."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from gateway.errors import NotFoundError
@@ -9,9 +9,9 @@ from gateway.passports import Errand, Holder
 from gateway.ports import AuditLog, Fixes, Publisher
 from gateway.records import AuditEntry, FixRow, FixState, Person
 from gateway.tokens import new_id
-from sluice.access import Level, PassportSigner, digest
+from sluice.access import Level, PassportSigner
 from sluice.errors import AccessDeniedError, TransientError
-from sluice.messages import Fix, FixIndexed, FixTaught, FixWithdrawn
+from sluice.messages import Fix, FixIndexed, FixTaught, FixWithdrawn, message_id_of
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,19 @@ class Teach:
     signer: PassportSigner
     deadline: timedelta
 
-    async def __call__(self, person: Person, question: str, answer: str, level: Level) -> FixRow:
-        """Keeps the fix and sends it to the index. Raises AccessDeniedError for a level above the clearance."""
+    async def __call__(
+        self, person: Person, question: str, answer: str, level: Level, *, fix_id: str | None = None
+    ) -> FixRow:
+        """Keeps the fix and sends it to the index. A `fix_id` that is there already names the same fix.
+
+        Raises:
+            AccessDeniedError: the level lies above the person's clearance.
+        """
         if level not in person.clearance.readable:
             raise AccessDeniedError(f"you cannot teach {level} answers")
         now = datetime.now(UTC)
         fix = FixRow(
-            id=new_id(),
+            id=fix_id or new_id(),
             tenant_id=person.tenant.id,
             question=question,
             answer=answer,
@@ -41,9 +47,12 @@ class Teach:
             created_at=now,
             updated_at=now,
         )
-        await self.fixes.add(fix)
-        await self._note(person, "fix.taught", fix)
-        await self.publish(Holder.of(person), fix)
+        if await self.fixes.add(fix):
+            await self._note(person, "fix.taught", fix)
+        else:
+            fix = await self.find(person, fix.id)
+        if fix.state is FixState.PENDING and fix.published_at is None:
+            await self.publish(Holder.of(person), fix)
         return fix
 
     async def withdraw(self, person: Person, fix_id: str) -> FixRow:
@@ -52,7 +61,7 @@ class Teach:
         if fix.state is not FixState.WITHDRAWING:
             await self.fixes.withdraw(fix.id)
             await self._note(person, "fix.withdrawn", fix)
-            fix = replace(fix, state=FixState.WITHDRAWING, error=None)
+            fix = await self.find(person, fix_id)
         await self.publish(Holder.of(person), fix)
         return fix
 
@@ -64,30 +73,37 @@ class Teach:
         return fix
 
     async def publish(self, holder: Holder, fix: FixRow) -> None:
-        """Sends what the fix's state asks for, under the same id each time: a receiver that is done drops it.
+        """Sends what the fix's state asks for, under the same id each time in one run.
 
         A broker that is away is tried again by the reconciler.
         """
-        began = datetime.now(UTC)
-        kind = FixWithdrawn if fix.state is FixState.WITHDRAWING else FixTaught
+        kind = kind_of(fix)
         content = Fix(fix_id=fix.id, question=fix.question, answer=fix.answer, access_level=fix.access_level)
         errand = Errand(
             holder=holder,
             job=fix.id,
             kinds=(kind, FixIndexed),
-            deadline=began + self.deadline,
+            deadline=datetime.now(UTC) + self.deadline,
             bound={"fix": content},
         )
-        message_id = digest([fix.id, kind.stream])[:32]
+        envelope = errand.envelope(self.signer)
         try:
-            await self.publisher.publish(kind(message_id=message_id, fix=content, **errand.envelope(self.signer)))
+            await self.publisher.publish(kind(message_id=message_id(fix), run=fix.run, fix=content, **envelope))
         except TransientError as error:
             logger.warning("fix.not-published", exc_info=error, extra={"request_id": fix.id})
         else:
-            await self.fixes.published(fix.id, began)
+            await self.fixes.published(fix, datetime.now(UTC))
 
     async def _note(self, person: Person, action: str, fix: FixRow) -> None:
         detail = {"access_level": fix.access_level}
         await self.audit.record(
             AuditEntry(tenant_id=person.tenant.id, actor=person.id, action=action, target=fix.id, detail=detail)
         )
+
+
+def kind_of(fix: FixRow) -> type[FixTaught] | type[FixWithdrawn]:
+    return FixWithdrawn if fix.state is FixState.WITHDRAWING else FixTaught
+
+
+def message_id(fix: FixRow) -> str:
+    return message_id_of(kind_of(fix), fix.id, run=fix.run)

@@ -35,6 +35,13 @@ def record_of(kind: type[R], row: RowMapping, prefix: str = "", **changed: Any) 
     return kind(**named, **changed)
 
 
+def comes_after(
+    time: ColumnElement[datetime], row_id: ColumnElement[str], at: datetime, last_id: str
+) -> ColumnElement[bool]:
+    """Where a walk through rows, oldest first, goes on."""
+    return tuple_(time, row_id) > tuple_(literal(at, UtcDateTime), literal(last_id))
+
+
 def newest_first(query: S, time: ColumnElement[datetime], row_id: ColumnElement[str], page: Page) -> S:
     """The page's rows and one more, which tells that the list goes on."""
     if page.before is not None:

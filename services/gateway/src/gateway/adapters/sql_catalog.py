@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.adapters.sql import newest_first, once_more, record_of, values_of
+from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
 from gateway.database import Database
 from gateway.models import documents, jobs, tenants
-from gateway.progress import goes_forward, state_after
+from gateway.progress import begun_again, goes_forward, may_begin_again, state_after
 from gateway.records import Document, DocumentState, Job, Page
 from sluice.access import Level
 from sluice.messages import DocumentProgress, JobState
 
 _TERMINAL = [state for state in JobState if state.terminal]
+_OPEN = [state for state in JobState if not state.terminal]
 _JOB = select(jobs, *(c.label(f"document__{c.name}") for c in documents.c)).select_from(jobs.join(documents))
 
 
@@ -23,15 +24,17 @@ class SqlCatalog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def submit(self, document: Document, job: Job) -> tuple[Document, Job]:
-        async def submit() -> tuple[Document, Job]:
+    async def submit(self, document: Document, job: Job) -> tuple[Document, Job] | None:
+        async def submit() -> tuple[Document, Job] | None:
             async with self._database.write() as connection:
                 return await self._submit(connection, document, job)
 
         return await once_more(submit)
 
-    async def _submit(self, connection: AsyncConnection, document: Document, job: Job) -> tuple[Document, Job]:
+    async def _submit(self, connection: AsyncConnection, document: Document, job: Job) -> tuple[Document, Job] | None:
         known = await self._same(connection, document)
+        if (await connection.execute(select(jobs.c.id).where(jobs.c.id == job.id))).first():
+            return None
         if known is None:
             await connection.execute(insert(documents).values(values_of(document)))
         elif known.state is DocumentState.DONE and known.sha256 is not None and known.sha256 == document.sha256:
@@ -96,15 +99,39 @@ class SqlCatalog:
             row = (await connection.execute(query)).mappings().first()
         return (_job(row), _document(row, "document__")) if row else None
 
-    async def published(self, job_id: str, at: datetime) -> None:
-        first = and_(jobs.c.id == job_id, jobs.c.published_at.is_(None))
+    async def wait(self, job_id: str, lane: Level) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(update(jobs).where(jobs.c.id == job_id).values(waiting_lane=lane))
+
+    async def published(self, job: Job, at: datetime) -> None:
+        first = and_(jobs.c.id == job.id, jobs.c.run == job.run, jobs.c.published_at.is_(None))
         async with self._database.write() as connection:
             await connection.execute(update(jobs).where(first).values(published_at=at))
 
-    async def unpublished(self, created_before: datetime) -> list[tuple[Job, Document]]:
-        return await self._oldest(
-            jobs.c.state == JobState.QUEUED, jobs.c.published_at.is_(None), jobs.c.created_at < created_before
-        )
+    async def unpublished(self, changed_before: datetime) -> list[tuple[Job, Document]]:
+        unsent = (jobs.c.published_at.is_(None), jobs.c.waiting_lane.is_(None))
+        return await self._oldest(jobs.c.state == JobState.QUEUED, *unsent, jobs.c.updated_at < changed_before)
+
+    async def unheard(self, changed_before: datetime, after: Job | None) -> list[tuple[Job, Document]]:
+        quiet = and_(jobs.c.published_at < changed_before, jobs.c.updated_at < changed_before)
+        if after is not None:
+            quiet = and_(quiet, comes_after(jobs.c.created_at, jobs.c.id, after.created_at, after.id))
+        return await self._oldest(jobs.c.state.in_(_OPEN), quiet)
+
+    async def again(self, job: Job) -> Job | None:
+        async with self._database.write() as connection:
+            found = await self._locked(connection, jobs.c.id == job.id)
+            if found is None or (found[0].run, found[0].updated_at) != (job.run, job.updated_at):
+                return None
+            now, document = found
+            if not may_begin_again(now, document):
+                return None
+            fresh = begun_again(now, datetime.now(UTC))
+            await connection.execute(update(jobs).where(jobs.c.id == job.id).values(values_of(fresh)))
+            if fresh.kind == "index":
+                pending = {"state": DocumentState.PENDING, "updated_at": fresh.updated_at}
+                await connection.execute(update(documents).where(documents.c.id == document.id).values(pending))
+        return fresh
 
     async def overdue(self, published_before: datetime) -> list[tuple[Job, Document]]:
         # Progress tells that a message was sent, also when the note of it was lost.
@@ -127,15 +154,15 @@ class SqlCatalog:
         )
 
     async def _oldest(self, *conditions: ColumnElement[bool]) -> list[tuple[Job, Document]]:
-        query = _JOB.where(*conditions).order_by(jobs.c.created_at).limit(100)
+        query = _JOB.where(*conditions).order_by(jobs.c.created_at, jobs.c.id).limit(100)
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [(_job(row), _document(row, "document__")) for row in rows]
 
-    async def fail_job(self, job_id: str, error: str) -> None:
+    async def fail_job(self, job_id: str, error: str, *, run: int | None = None) -> None:
         async with self._database.write() as connection:
             found = await self._locked(connection, jobs.c.id == job_id)
-            if found is None or found[0].state.terminal:
+            if found is None or found[0].state.terminal or run not in (None, found[0].run):
                 return
             job, document = found
             failed = {"state": JobState.FAILED, "error": error, "updated_at": datetime.now(UTC)}

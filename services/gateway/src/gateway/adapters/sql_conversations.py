@@ -1,32 +1,41 @@
 """Conversations and turns in SQL."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, select, update
 
-from gateway.adapters.sql import newest_first, once_more, record_of, values_of
+from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
 from gateway.database import Database
 from gateway.models import conversations, feedback, people, tenants, turns
 from gateway.records import Answer, Conversation, Page, Rating, Turn
 from sluice.access import Level
+
+_OPEN = and_(turns.c.answer.is_(None), turns.c.error.is_(None))
 
 
 class SqlConversations:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def start(self, person_id: str, conversation: Conversation, turn: Turn) -> None:
-        async with self._database.write() as connection:
-            known = await connection.execute(
-                update(conversations)
-                .where(conversations.c.id == conversation.id, conversations.c.person_id == person_id)
-                .values(updated_at=turn.created_at)
-            )
-            if not known.rowcount:
-                await connection.execute(insert(conversations).values(values_of(conversation, person_id=person_id)))
-            await connection.execute(insert(turns).values(values_of(turn)))
+    async def start(self, person_id: str, conversation: Conversation, turn: Turn) -> bool:
+        async def start() -> bool:
+            async with self._database.write() as connection:
+                if (await connection.execute(select(turns.c.id).where(turns.c.id == turn.id))).first():
+                    return False
+                known = await connection.execute(
+                    update(conversations)
+                    .where(conversations.c.id == conversation.id, conversations.c.person_id == person_id)
+                    .values(updated_at=turn.created_at)
+                )
+                if not known.rowcount:
+                    await connection.execute(insert(conversations).values(values_of(conversation, person_id=person_id)))
+                await connection.execute(insert(turns).values(values_of(turn)))
+                return True
+
+        return await once_more(start)
 
     async def find(self, person_id: str, conversation_id: str) -> Conversation | None:
         query = select(conversations).where(
@@ -61,10 +70,11 @@ class SqlConversations:
         found = await self._turns(query.where(turns.c.id == turn_id, conversations.c.person_id == person_id))
         return found[0] if found else None
 
-    async def history(self, conversation_id: str, levels: Sequence[Level], limit: int) -> list[Turn]:
+    async def history(self, conversation_id: str, levels: Sequence[Level], limit: int, before: datetime) -> list[Turn]:
         query = (
             select(turns)
             .where(turns.c.conversation_id == conversation_id, turns.c.level.in_(levels))
+            .where(turns.c.created_at < before)
             .where(turns.c.answer.is_not(None), turns.c.finish_reason != "cancelled")
             .order_by(turns.c.created_at.desc(), turns.c.id.desc())
             .limit(limit)
@@ -97,8 +107,34 @@ class SqlConversations:
             )
 
     async def overdue(self, asked_before: datetime) -> list[Turn]:
-        open_turns = select(turns).where(turns.c.answer.is_(None), turns.c.error.is_(None))
-        return await self._turns(open_turns.where(turns.c.created_at < asked_before))
+        return await self._turns(select(turns).where(_OPEN, turns.c.created_at < asked_before))
+
+    async def published(self, turn: Turn, at: datetime) -> None:
+        first = (turns.c.id == turn.id, turns.c.run == turn.run, turns.c.published_at.is_(None))
+        async with self._database.write() as connection:
+            await connection.execute(update(turns).where(*first).values(published_at=at))
+
+    async def unheard(self, changed_before: datetime, after: Turn | None) -> list[tuple[Turn, str]]:
+        quiet = func.coalesce(turns.c.published_at, turns.c.created_at) < changed_before
+        if after is not None:
+            quiet = and_(quiet, comes_after(turns.c.created_at, turns.c.id, after.created_at, after.id))
+        open_turns = select(turns, conversations.c.person_id).join(conversations).where(_OPEN, quiet)
+        query = open_turns.order_by(turns.c.created_at, turns.c.id).limit(100)
+        async with self._database.read() as connection:
+            return [(_turn(row), row["person_id"]) for row in (await connection.execute(query)).mappings()]
+
+    async def again(self, turn: Turn) -> Turn | None:
+        unchanged = (turns.c.id == turn.id, turns.c.run == turn.run, _OPEN)
+        return await self._change(turn, *unchanged, run=turn.run + 1, published_at=None)
+
+    async def reopen(self, turn: Turn, at: datetime) -> Turn | None:
+        unsent = (turns.c.id == turn.id, turns.c.answer.is_(None), turns.c.published_at.is_(None))
+        return await self._change(turn, *unsent, error=None, created_at=at)
+
+    async def _change(self, turn: Turn, *conditions: ColumnElement[bool], **changes: Any) -> Turn | None:
+        async with self._database.write() as connection:
+            changed = await connection.execute(update(turns).where(*conditions).values(changes))
+        return replace(turn, **changes) if changed.rowcount else None
 
     async def rate(self, turn_id: str, verdict: str, reason: str | None, comment: str | None, at: datetime) -> None:
         row = {"turn_id": turn_id, "verdict": verdict, "reason": reason, "comment": comment, "created_at": at}

@@ -1,11 +1,13 @@
 """Taught answers in SQL."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
 
-from gateway.adapters.sql import newest_first, record_of, values_of
+from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
 from gateway.database import Database
 from gateway.models import fixes, tenants
 from gateway.records import FixRow, FixState, Page
@@ -17,9 +19,15 @@ class SqlFixes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, fix: FixRow) -> None:
-        async with self._database.write() as connection:
-            await connection.execute(insert(fixes).values(values_of(fix)))
+    async def add(self, fix: FixRow) -> bool:
+        async def add() -> bool:
+            async with self._database.write() as connection:
+                if (await connection.execute(select(fixes.c.id).where(fixes.c.id == fix.id))).first():
+                    return False
+                await connection.execute(insert(fixes).values(values_of(fix)))
+                return True
+
+        return await once_more(add)
 
     async def fix(self, tenant_id: str, fix_id: str) -> FixRow | None:
         query = select(fixes).where(fixes.c.id == fix_id, fixes.c.tenant_id == tenant_id)
@@ -35,25 +43,43 @@ class SqlFixes:
 
     async def withdraw(self, fix_id: str) -> None:
         async with self._database.write() as connection:
-            changes = {"state": FixState.WITHDRAWING, "error": None} | _to_send()
+            changes = {"state": FixState.WITHDRAWING, "error": None, **_to_send()}
             await connection.execute(update(fixes).where(fixes.c.id == fix_id).values(changes))
 
-    async def published(self, fix_id: str, at: datetime) -> None:
-        unpublished = (fixes.c.id == fix_id, fixes.c.updated_at <= at, fixes.c.published_at.is_(None))
+    async def published(self, fix: FixRow, at: datetime) -> None:
+        first = (fixes.c.id == fix.id, fixes.c.run == fix.run, fixes.c.published_at.is_(None))
         async with self._database.write() as connection:
-            await connection.execute(update(fixes).where(*unpublished).values(published_at=at))
+            await connection.execute(update(fixes).where(*first).values(published_at=at))
 
-    async def unpublished(self, updated_before: datetime) -> list[FixRow]:
-        return await self._open(fixes.c.published_at.is_(None), fixes.c.updated_at < updated_before)
+    async def unpublished(self, changed_before: datetime) -> list[FixRow]:
+        return await self._open(fixes.c.published_at.is_(None), fixes.c.updated_at < changed_before)
+
+    async def unheard(self, changed_before: datetime, after: FixRow | None) -> list[FixRow]:
+        quiet = and_(fixes.c.published_at < changed_before, fixes.c.updated_at < changed_before)
+        if after is not None:
+            quiet = and_(quiet, comes_after(fixes.c.updated_at, fixes.c.id, after.updated_at, after.id))
+        return await self._open(quiet)
+
+    async def again(self, fix: FixRow) -> FixRow | None:
+        state = FixState.PENDING if fix.state is FixState.FAILED else fix.state
+        if state not in (FixState.PENDING, FixState.WITHDRAWING):
+            return None
+        fresh = replace(fix, state=state, error=None, run=fix.run + 1, published_at=None, updated_at=datetime.now(UTC))
+        unchanged = (fixes.c.id == fix.id, fixes.c.run == fix.run, fixes.c.state == fix.state)
+        async with self._database.write() as connection:
+            done = await connection.execute(update(fixes).where(*unchanged).values(values_of(fresh)))
+        return fresh if done.rowcount else None
 
     async def overdue(self, published_before: datetime) -> list[FixRow]:
         return await self._open(fixes.c.published_at < published_before)
 
-    async def fail(self, fix_id: str, error: str) -> None:
-        await self._change(fixes.c.id == fix_id, FixState.PENDING, state=FixState.FAILED, error=error)
+    async def fail(self, fix: FixRow, error: str) -> None:
+        run = and_(fixes.c.id == fix.id, fixes.c.run == fix.run)
+        await self._change(run, FixState.PENDING, state=FixState.FAILED, error=error)
 
-    async def withdraw_again(self, fix_id: str, error: str) -> None:
-        await self._change(fixes.c.id == fix_id, FixState.WITHDRAWING, error=error, **_to_send())
+    async def withdraw_again(self, fix: FixRow, error: str) -> None:
+        run = and_(fixes.c.id == fix.id, fixes.c.run == fix.run)
+        await self._change(run, FixState.WITHDRAWING, error=error, **_to_send())
 
     async def indexed(self, message: FixIndexed, tenant: str) -> None:
         fix_id = message.fix.fix_id
@@ -65,14 +91,16 @@ class SqlFixes:
             async with self._database.write() as connection:
                 await connection.execute(delete(fixes).where(mine, fixes.c.state == FixState.WITHDRAWING))
             return
-        await self._change(mine, FixState.PENDING, state=FixState(message.state), error=message.error)
         if message.state == "failed":
+            mine = and_(mine, fixes.c.run == message.run)
             await self._change(mine, FixState.WITHDRAWING, error=message.error, **_to_send())
+        await self._change(mine, FixState.PENDING, state=FixState(message.state), error=message.error)
 
     async def _open(self, *conditions: ColumnElement[bool]) -> list[FixRow]:
         query = select(fixes).where(fixes.c.state.in_([FixState.PENDING, FixState.WITHDRAWING]), *conditions)
         async with self._database.read() as connection:
-            rows = (await connection.execute(query.order_by(fixes.c.updated_at).limit(100))).mappings().all()
+            ordered = query.order_by(fixes.c.updated_at, fixes.c.id).limit(100)
+            rows = (await connection.execute(ordered)).mappings().all()
         return [_fix(row) for row in rows]
 
     async def _change(self, which: ColumnElement[bool], now: FixState, **changes: object) -> None:
@@ -81,9 +109,9 @@ class SqlFixes:
             await connection.execute(update(fixes).where(which, fixes.c.state == now).values(**changes))
 
 
-def _to_send() -> dict[str, datetime | None]:
-    """A message that was being sent before this does not count as sent."""
-    return {"published_at": None, "updated_at": datetime.now(UTC)}
+def _to_send() -> dict[str, Any]:
+    """The next run: a message that was being sent before this does not count as sent."""
+    return {"run": fixes.c.run + 1, "published_at": None, "updated_at": datetime.now(UTC)}
 
 
 def _fix(row: RowMapping) -> FixRow:

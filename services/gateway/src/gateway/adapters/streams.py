@@ -1,15 +1,24 @@
 """The broker as the use cases see it: what goes wrong with Redis is a TransientError."""
 
-from collections.abc import AsyncGenerator, Generator
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, contextmanager
+from datetime import timedelta
 
 from redis.exceptions import RedisError
 
 from sluice.access import Level
 from sluice.broker import Broker
+from sluice.deadletters import DeadLetter, DeadLetters
+from sluice.depths import Depth, Depths
 from sluice.errors import SluiceError, TransientError
 from sluice.messages import Message
+from sluice.places import Place
 from sluice.replies import Event
+from sluice.topology import GROUPS
+
+_LOOK_SECONDS = 0.05
 
 
 class BrokerPublisher:
@@ -31,6 +40,17 @@ class BrokerGate:
     async def standing(self, kind: type[Message], lane: Level) -> int:
         with _translated():
             return await self._room.standing(kind, lane)
+
+
+class BrokerDepths:
+    """Of all the streams that there are."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._depths = Depths(broker.redis, GROUPS)
+
+    async def __call__(self) -> dict[str, Depth]:
+        with _translated():
+            return await self._depths()
 
 
 class BrokerReplies:
@@ -62,6 +82,58 @@ class BrokerReplies:
             async with aclosing(self._replies.read(lane, request_id, after)) as events:
                 async for event in events:
                     yield event
+
+
+class BrokerNews:
+    def __init__(self, broker: Broker) -> None:
+        self._redis = broker.redis
+
+    async def heard(self, kind: type[Message], within: timedelta) -> bool:
+        with _translated():
+            seconds, microseconds = await self._redis.time()
+            now, end = seconds * 1000 + microseconds // 1000, time.monotonic() + within.total_seconds()
+            while time.monotonic() < end:
+                oldest = await self._redis.xrange(kind.stream, count=1)
+                if not oldest or int(oldest[0][0].partition(b"-")[0]) > now:
+                    return True
+                await asyncio.sleep(_LOOK_SECONDS)
+        return False
+
+
+class BrokerPlaces:
+    def __init__(self, broker: Broker) -> None:
+        self._places = broker.places
+
+    async def find(self, stream: str, message_id: str) -> Place | None:
+        with _translated():
+            return await self._places.find(stream, message_id)
+
+
+class BrokerDeadLetters:
+    def __init__(self, broker: Broker) -> None:
+        self._letters = DeadLetters(broker.redis)
+
+    async def counts(self) -> dict[str, int]:
+        with _translated():
+            return await self._letters.counts()
+
+    async def page(
+        self, streams: Sequence[str], limit: int, before: tuple[int, int, str] | None = None
+    ) -> list[DeadLetter]:
+        with _translated():
+            return await self._letters.page(streams, limit, before)
+
+    async def get(self, stream: str, letter_id: str) -> DeadLetter | None:
+        with _translated():
+            return await self._letters.get(stream, letter_id)
+
+    async def discard(self, letter: DeadLetter) -> bool:
+        with _translated():
+            return await self._letters.discard(letter)
+
+    async def put_back(self, letter: DeadLetter) -> bool:
+        with _translated():
+            return await self._letters.put_back(letter)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from gateway.errors import InvalidInputError
 from gateway.problems import respond
 from gateway.records import Person, Turn
 from gateway.routes.dependencies import Present, PresentReader, Reader, ServicesIn
+from gateway.routes.keyed import Keyed, KeyedIn
 from gateway.routes.schemas import Body, IdIn, IdPath, Output, Text
 from gateway.routes.streaming import EVENT_STREAM, event_stream, unless_gone
 from gateway.services import Services
@@ -46,15 +47,25 @@ async def post_question(
     request: Request,
     present: PresentReader,
     services: ServicesIn,
+    keyed: KeyedIn,
     accept: Annotated[str, Header(max_length=1000)] = "",
 ) -> Response | AnswerOut:
     """Server-sent events, or with `Accept: application/json` the whole answer at once."""
     reader = await present.now()
-    async with services.limits.room(services.limits.questions, reader.tenant.id):
-        turn = await services.ask(reader, body.question, body.conversation_id)
+    turn = await _turn(body, reader, services, keyed)
     if "application/json" in accept and "text/event-stream" not in accept:
-        return await unless_gone(request, _whole(services, reader, turn))
+        return await unless_gone(request, _whole(services, reader, turn, resumable=keyed.given))
     return _events(services, present, turn, None)
+
+
+async def _turn(body: QuestionIn, reader: Person, services: Services, keyed: Keyed) -> Turn:
+    claim = await keyed.claim(reader, body.model_dump())
+    if claim and claim.settled:
+        return await services.ask.find(reader, claim.id())
+    async with services.limits.room(services.limits.questions, reader.tenant.id):
+        turn = await services.ask(reader, body.question, body.conversation_id, turn_id=claim.id() if claim else None)
+    await keyed.settle(claim)
+    return turn
 
 
 @router.get("/requests/{request_id}/events", response_class=Response, responses=EVENT_STREAM)
@@ -103,8 +114,8 @@ async def _while_allowed(
             yield event
 
 
-async def _whole(services: Services, reader: Person, turn: Turn) -> Response | AnswerOut:
-    event = await services.listen.whole(turn)
+async def _whole(services: Services, reader: Person, turn: Turn, *, resumable: bool) -> Response | AnswerOut:
+    event = await services.listen.whole(turn, resumable=resumable)
     if event.name == "error":
         return respond(event.data)
     kept = await services.ask.find(reader, turn.id)

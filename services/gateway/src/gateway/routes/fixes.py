@@ -9,6 +9,7 @@ from pydantic import StringConstraints
 
 from gateway.records import FixRow, FixState
 from gateway.routes.dependencies import ServicesIn, Teacher
+from gateway.routes.keyed import KeyedIn
 from gateway.routes.schemas import Body, IdPath, LevelIn, Listing, Output, PageIn, Text, listing
 from sluice.access import Level
 
@@ -33,9 +34,15 @@ class FixOut(Output):
 
 
 @router.post("", status_code=HTTPStatus.ACCEPTED)
-async def post_fix(body: FixIn, teacher: Teacher, services: ServicesIn) -> FixOut:
+async def post_fix(body: FixIn, teacher: Teacher, services: ServicesIn, keyed: KeyedIn) -> FixOut:
+    claim = await keyed.claim(teacher, body.model_dump())
+    if claim and claim.settled:
+        return _out(await services.teach.find(teacher, claim.id()))
     async with services.limits.room(services.limits.fixes, teacher.tenant.id):
-        return _out(await services.teach(teacher, body.question, body.answer, body.access_level))
+        fix_id = claim.id() if claim else None
+        fix = await services.teach(teacher, body.question, body.answer, body.access_level, fix_id=fix_id)
+    await keyed.settle(claim)
+    return _out(fix)
 
 
 @router.get("")

@@ -1,20 +1,24 @@
 """POST /api/v1/knowledge/documents: many files and URLs in one multipart form."""
 
-import unicodedata
-from collections.abc import AsyncIterator
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from fastapi import APIRouter, Depends, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, HttpUrl, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import FormData
 from starlette.datastructures import UploadFile as StarletteUploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from gateway.errors import InvalidInputError, TooLargeError
+from gateway.naming import file_name, web_address
+from gateway.records import Document, Job
 from gateway.routes.dependencies import ServicesIn, Uploader
+from gateway.routes.keyed import KeyedIn
 from gateway.routes.schemas import Output
 from gateway.settings import GatewaySettings
 from gateway.submit import Upload
@@ -23,10 +27,8 @@ from sluice.errors import AccessDeniedError
 
 PATH = "/api/v1/knowledge/documents"
 _LISTS = ("files", "urls")
+_BLOCK = 1024 * 1024
 _NO_LEVEL = ("access_level", "")
-_MAX_NAME = 200
-_MAX_URL = 2000
-_URL: TypeAdapter[HttpUrl] = TypeAdapter(HttpUrl)
 
 
 class UploadForm(BaseModel):
@@ -94,23 +96,54 @@ def create_router(settings: GatewaySettings) -> APIRouter:
         responses={422: {"description": "Which field is wrong, and why."}},
     )
     async def post_documents(
-        form: Annotated[UploadForm, Depends(_upload_form)], uploader: Uploader, services: ServicesIn
+        uploader: Uploader, keyed: KeyedIn, form: Annotated[UploadForm, Depends(_upload_form)], services: ServicesIn
     ) -> Accepted:
         """A job a document. The same name, level and bytes as before: done at once."""
         if form.access_level not in uploader.clearance.readable:
             raise AccessDeniedError(f"you cannot write {form.access_level} documents")
         names = _check(form, settings)
         bulk = len(names) > settings.interactive_documents
+        sources = list(zip(names, [*form.files, *form.urls], strict=True))
+        claim = await keyed.claim(uploader, await _asked(sources, form.access_level)) if keyed.given else None
+        if claim and claim.settled:
+            found = [await services.submit.find_job(uploader, claim.id(number)) for number in range(len(names))]
+            return Accepted(jobs=[_accepted(document, job) for job, document in found])
         accepted: list[JobAccepted] = []
         async with services.limits.room(services.limits.documents, uploader.tenant.id, len(names)):
-            for name, source in zip(names, [*form.files, *form.urls], strict=True):
+            for number, (name, source) in enumerate(sources):
                 upload = Upload(name=name, data=None if isinstance(source, str) else await source.read())
-                document, job = await services.submit(uploader, upload, form.access_level, bulk=bulk)
-                accepted.append(JobAccepted(job_id=job.id, document_id=document.id, name=name))
+                job_id = claim.id(number) if claim else None
+                made = await services.submit(uploader, upload, form.access_level, job_id=job_id, bulk=bulk)
+                accepted.append(_accepted(*made))
+        await keyed.settle(claim)
         services.dispatch.wake()
         return Accepted(jobs=accepted)
 
     return router
+
+
+async def _asked(sources: Sequence[tuple[str, UploadFile | str]], level: Level) -> list[Any]:
+    """What the form asks for, without the boundaries and names that a client makes anew each time."""
+    named: list[Any] = []
+    for name, source in sources:
+        if isinstance(source, str):
+            named.append(name)
+        else:
+            named.append([name, await asyncio.to_thread(_sha256, source.file)])
+    return [level, named]
+
+
+def _sha256(file: BinaryIO) -> str:
+    """Of what comes; the file stands at its beginning again."""
+    hashed = hashlib.sha256()
+    while block := file.read(_BLOCK):
+        hashed.update(block)
+    file.seek(0)
+    return hashed.hexdigest()
+
+
+def _accepted(document: Document, job: Job) -> JobAccepted:
+    return JobAccepted(job_id=job.id, document_id=document.id, name=document.name)
 
 
 def _check(form: UploadForm, settings: GatewaySettings) -> list[str]:
@@ -120,32 +153,14 @@ def _check(form: UploadForm, settings: GatewaySettings) -> list[str]:
     if len(form.files) + len(form.urls) > settings.max_files:
         raise InvalidInputError("files", f"send at most {settings.max_files} files and URLs at once")
     return [_file_name(number, file, settings) for number, file in enumerate(form.files)] + [
-        _url(number, url) for number, url in enumerate(form.urls)
+        web_address(f"urls.{number}", url) for number, url in enumerate(form.urls)
     ]
 
 
 def _file_name(number: int, file: UploadFile, settings: GatewaySettings) -> str:
-    """The name without any folder; it is shown, and never a path of ours."""
     field = f"files.{number}"
     if not file.size:
         raise InvalidInputError(field, "the file is empty")
     if file.size > settings.max_file_bytes:
         raise TooLargeError(f"a file may have at most {settings.max_file_bytes // 1024 // 1024} MB")
-    last = unicodedata.normalize("NFC", file.filename or "").replace("\\", "/").rpartition("/")[2]
-    name = "".join(char for char in last if unicodedata.category(char)[0] != "C").strip()
-    if not name.strip("."):
-        raise InvalidInputError(field, "the file needs a name")
-    return name[-_MAX_NAME:]
-
-
-def _url(number: int, url: str) -> str:
-    field = f"urls.{number}"
-    if len(url) > _MAX_URL:
-        raise InvalidInputError(field, f"must have at most {_MAX_URL} characters")
-    try:
-        parsed = _URL.validate_python(url.strip())
-    except ValidationError as error:
-        raise InvalidInputError(field, "must be an http or https URL") from error
-    if parsed.username or parsed.password:
-        raise InvalidInputError(field, "must not have credentials in it")
-    return str(parsed)
+    return file_name(field, file.filename or "")
