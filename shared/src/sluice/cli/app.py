@@ -5,6 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
+from sluice.cli.dead import dead_discard, dead_list, dead_replay, dead_show
 from sluice.cli.demo.command import demo
 from sluice.cli.down import down
 from sluice.cli.make_keys import keys
@@ -24,7 +25,13 @@ def create_app() -> typer.Typer:
     tenant.command("list")(tenant_list)
     person = typer.Typer(no_args_is_help=True, help="People of a tenant.")
     person.command("add")(person_add)
+    dead = typer.Typer(no_args_is_help=True, help="Dead letters: what was given up, and why.")
+    dead.command("list")(dead_list)
+    dead.command("show")(dead_show)
+    dead.command("replay")(dead_replay)
+    dead.command("discard")(dead_discard)
     app.add_typer(tenant, name="tenant")
+    app.add_typer(dead, name="dead")
     app.add_typer(person, name="person")
     return app
 

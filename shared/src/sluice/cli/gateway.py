@@ -38,6 +38,9 @@ class Gateway:
     def post(self, path: str, body: dict[str, Any]) -> Any:
         return self._call("POST", path, json=body)
 
+    def delete(self, path: str, **query: Any) -> Any:
+        return self._call("DELETE", path, params=query)
+
     def upload(self, path: str, files: Sequence[tuple[str, bytes]], fields: dict[str, str]) -> Any:
         """Files by name and content, as multipart."""
         return self._call("POST", path, files=[("files", file) for file in files], data=fields)
