@@ -195,6 +195,15 @@ def test_every_job_is_followed_to_its_end(ruth: Visitor, stage: Stage) -> None:
     assert 'data-id=\\"d1\\"' in told
 
 
+def test_a_job_that_waits_says_why(ruth: Visitor, stage: Stage) -> None:
+    job_id = f"job-{name_number('slow.pdf')}"
+    waiting = {"state": "delayed", "detail": "tried once, again at 12:03:00 UTC: the index does not answer"}
+    waiting |= {"attempt": 2, "since": None, "due": "2026-01-01T12:03:00Z"}
+    stage.gateway.jobs = {job_id: [{"state": "retrying", "waiting": waiting}, {"state": "done", "waiting": None}]}
+    told = shown(ruth.call("follow", event_data={"jobs": [{"job_id": job_id, "name": "slow.pdf"}]}))
+    assert "retrying: tried once, again at 12:03:00 UTC: the index does not answer" in told
+
+
 def test_a_document_is_deleted(ruth: Visitor, stage: Stage) -> None:
     stage.gateway.documents = [{"id": "d1", "title": "old.pdf", "access_level": "INTERNAL", "state": "done"}]
     assert "old.pdf" not in shown(ruth.call("delete", event_data={"id": "d1"}))

@@ -3,7 +3,9 @@
 import json
 import logging
 
-from sluice_frontend.models import AcceptedJob, Document, Job, Passage, Progress, Turn
+import pytest
+
+from sluice_frontend.models import AcceptedJob, Document, Job, Passage, Progress, Turn, Waiting
 from sluice_frontend.rendering.documents import render_documents, render_jobs
 from sluice_frontend.rendering.login import render_login
 from sluice_frontend.rendering.sources import render_sources
@@ -60,6 +62,21 @@ def test_a_file_in_work_shows_how_far_it_is() -> None:
     html = render_jobs([AcceptedJob(job_id="j", name="a.pdf")], [job])
     assert 'value="25"' in html
     assert "embedding 3 of 12" in html
+
+
+@pytest.mark.parametrize("state", ["queued", "retrying"])
+def test_a_file_that_waits_says_why(state: str) -> None:
+    job = Job(state=state, waiting=Waiting(state="waiting", detail="3 documents <are> before this one"))
+    html = render_jobs([AcceptedJob(job_id="j", name="a.pdf")], [job])
+    assert f"{state}: 3 documents &lt;are&gt; before this one" in html
+
+
+def test_a_file_that_a_worker_is_at_shows_how_far_it_is_and_no_more() -> None:
+    running = Waiting(state="running", detail="a worker is at it")
+    job = Job(state="embedding", progress=Progress(done=3, total=12), waiting=running)
+    html = render_jobs([AcceptedJob(job_id="j", name="a.pdf")], [job])
+    assert "embedding 3 of 12" in html
+    assert "a worker" not in html
 
 
 def test_a_problem_in_place_of_a_reason_is_told_by_its_detail() -> None:

@@ -91,11 +91,19 @@ class Progress(Answered):
     total: int = 0
 
 
+class Waiting(Answered):
+    """Why a job is not done yet, in words."""
+
+    state: str
+    detail: str
+
+
 class Job(Answered):
     state: str
     progress: Progress = Progress()
     attempt: int = 1
     error: str | None = None
+    waiting: Waiting | None = None
 
     @field_validator("error", mode="before")
     @classmethod

@@ -48,6 +48,8 @@ def _percent(job: Job) -> int:
 def _state(job: Job) -> str:
     if job.state == "failed":
         return f"failed: {job.error or 'no reason given'}"
+    if job.waiting and job.waiting.state != "running":
+        return f"{job.state}: {job.waiting.detail}"
     if job.state == "retrying":
         return f"trying again, attempt {job.attempt}: {job.error or 'a passing failure'}"
     counted = f" {job.progress.done} of {job.progress.total}" if job.progress.total and not job.ended else ""
