@@ -11,6 +11,8 @@ from sluice.access import Level, digest
 from sluice.tracing import current_traceparent
 
 M = TypeVar("M", bound="Message")
+DELIVERIES_A_RUN = 1000
+"""More than any message has."""
 
 
 class Part(BaseModel):
@@ -102,6 +104,10 @@ class Message(Part):
     def streams(cls) -> tuple[str, ...]:
         """All that this kind of message may stand on."""
         return tuple(dict.fromkeys(cls.stream_of(lane) for lane in Level))
+
+    def attempt_of(self, delivery: int) -> int:
+        """A delivery's number among those of all runs: what a later run replies comes after what an earlier one did."""
+        return (self.run - 1) * DELIVERIES_A_RUN + delivery
 
     def follow(self, kind: type[M], step: str = "", **fields: Any) -> M:
         """The next message of the same request, its id made from request and step, so that a second copy is known."""

@@ -31,8 +31,9 @@ def register(broker: Broker, answer: Answer, follow_up: FollowUp, *, lane: Level
             return
         begun = time.monotonic()
         inquiry = _inquiry(message, delivery)
-        writer = broker.replies.writer(delivery.lane, message.request_id, delivery.attempt)
-        answered = await answer(inquiry, writer, deadline=_monotonic(message.deadline), delivery=delivery.attempt)
+        attempt = message.attempt_of(delivery.attempt)
+        writer = broker.replies.writer(delivery.lane, message.request_id, attempt)
+        answered = await answer(inquiry, writer, deadline=_monotonic(message.deadline), delivery=attempt)
         await broker.publish(_completed(message, answered))
         _log(answered, time.monotonic() - begun)
 

@@ -16,7 +16,7 @@ def register(broker: Broker, retrieve: Retrieve, *, lane: Level, concurrency: in
     async def on_question_asked(message: QuestionAsked, delivery: Delivery) -> None:
         if Right.READ not in delivery.passport.rights:
             raise AccessDeniedError("asking needs the right to read")
-        writer = broker.replies.writer(delivery.lane, message.request_id, attempt=0)
+        writer = broker.replies.writer(delivery.lane, message.request_id, message.attempt_of(0))
         # The llm-router is the one that ends a cancelled question.
         try:
             await writer.append(Event("stage", {"name": "retrieving"}))
