@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from sluice.errors import PermanentError
 from sluice.messages import DocumentOffered, DocumentSubmitted
 from sluice.places import Places
 from sluice.workstream import Entry, Keys, Publication, WorkStream
-from tests.support.servers import RedisServer
+from tests.support.servers import RedisServer, running, valkey_server
+from tests.support.waiting import until
 
 UPLOADS = "documents.submitted.v1.external"
 OFFERS = "documents.offered.v1"
@@ -173,6 +175,29 @@ async def test_a_foreign_producers_entry_without_an_id_dies_and_comes_back_too(
     assert await letters.put_back(letter)
     assert (await take(client, OFFERS)).body == b"\xff\xfe"
     assert await client.hlen(Keys(OFFERS).places) == 0
+
+
+async def test_a_cluster_runs_the_scripts(tmp_path: Path) -> None:
+    """A server in cluster mode refuses a script whose keys lie in two slots."""
+    with running(valkey_server(tmp_path / "cluster", cluster_enabled="yes")) as server:
+        client = redis.asyncio.Redis.from_url(server.url)
+        await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        await until(lambda: _is_up(client), seconds=20, what="the cluster")
+        letters = DeadLetters(client)
+        for number in range(2):
+            await bury(client, UPLOADS, f"m{number}", "{}")
+            place = await Places(client).find(UPLOADS, f"m{number}")
+            assert place is not None
+            assert place.state == "dead"
+        first, second = await letters.page(STREAMS, 10)
+        assert await letters.put_back(first)
+        assert await letters.discard(second)
+        assert await letters.counts() == {}
+        await client.aclose()
+
+
+async def _is_up(client: Any) -> bool:
+    return b"cluster_state:ok" in await client.execute_command("CLUSTER", "INFO")
 
 
 @pytest.mark.parametrize("letter_id", ["no-id", "1-2-3", "99999999999999999999999-0"])

@@ -89,6 +89,19 @@ async def test_a_waiting_message_knows_how_many_stand_before_it(
     assert is_now(found[0].since)
 
 
+@pytest.mark.parametrize(("queued", "told"), [("1700000000123", True), ("", False), ("9" * 30, False), ("-5", False)])
+async def test_what_was_put_back_waits_since_it_first_was_on_the_stream(
+    any_redis: RedisServer, office: Office, client: Any, queued: str, told: bool
+) -> None:
+    entry = await client.xadd(STREAM, {"__data__": "{}", "id": "m", "failures": 1, "queued": queued})
+    await client.hset(Keys(STREAM).places, "m", b"stream " + entry)
+    async with working(any_redis, office) as broker:
+        found = await broker.places.find(STREAM, "m")
+    assert found is not None
+    assert (found.state, found.attempt, found.entry_id) == ("waiting", 2, entry.decode())
+    assert is_now(found.since) is not told
+
+
 async def test_no_more_than_a_bounded_number_is_counted_before_a_message(
     any_redis: RedisServer, office: Office, client: Any
 ) -> None:

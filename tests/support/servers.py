@@ -113,6 +113,8 @@ def _redis_server(binary: str, folder: Path, **more: str) -> RedisServer:
         "appendfsync": "always",
         "save": "",
     } | {name.replace("_", "-"): value for name, value in more.items()}
+    if "cluster-enabled" in options:
+        options["cluster-port"] = free_port()  # by default 10,000 above the port, which may be none
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     return RedisServer([binary, *arguments], port, folder)
 

@@ -28,7 +28,9 @@ elseif where then
     local taken = redis.call('XPENDING', KEYS[1], group[2], entry, entry, 1)[1]
     if taken and taken[4] >= 2 then return {'running', entry, attempt, taken[3], taken[2]} end
   end
-  return {'waiting', entry, attempt, #redis.call('XRANGE', KEYS[1], '-', '(' .. entry, 'COUNT', ARGV[2])}
+  local queued = (of.queued or ''):match('^%d+$')
+  if not queued or #queued > 13 then queued = entry end
+  return {'waiting', queued, attempt, #redis.call('XRANGE', KEYS[1], '-', '(' .. entry, 'COUNT', ARGV[2]), entry}
 end
 return nil
 """
@@ -40,7 +42,7 @@ waits, and what is done is deleted: all that stands before an entry is waited fo
 class Place:
     """Where a message stands. What does not belong to its state is None.
 
-    waiting: `ahead` messages stand before it (at most COUNTED are counted), `since` it was put on the stream.
+    waiting: `ahead` messages stand before it (at most COUNTED are counted), `since` it was first put on the stream.
     running: `worker` has it, and gave its last sign of life at `since`.
     delayed: tried again at `due`, because of `reason`.
     dead: given up at `since` by `worker`, because of `reason`; `entry_id` is the dead letter's.
@@ -81,7 +83,7 @@ def _place(state: Any, where: str, attempt: Any, *more: Any) -> Place:
         return Place(state=state, attempt=attempt, entry_id=where, since=seen, worker=more[1])
     since = datetime.fromtimestamp(int(where.partition("-")[0]) / 1000, UTC)
     if state == "waiting":
-        return Place(state=state, attempt=attempt, entry_id=where, since=since, ahead=more[0])
+        return Place(state=state, attempt=attempt, entry_id=more[1], since=since, ahead=more[0])
     return Place(
         state=state, attempt=attempt, entry_id=where, since=since, reason=more[0] or None, worker=more[1] or None
     )
