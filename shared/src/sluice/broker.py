@@ -64,6 +64,7 @@ class Broker:
         self.room = Room(self.redis)
         self._publication = Publication(self.redis)
         self._consumers: list[Consumer[Any, Any]] = []
+        self._alone = asyncio.Lock()
         self._intakes: list[Intake] = []
         self._renewals: list[asyncio.Task[None]] = []
         self._upkeep: asyncio.Task[None] | None = None
@@ -99,6 +100,7 @@ class Broker:
             self._settings,
             patient=patient,
             tracing=self.tracing,
+            alone=self._alone,
             verifier=self._verifier,
         )
         self._subscribe(consumer, concurrency, prefetch)
@@ -123,6 +125,7 @@ class Broker:
             self._settings,
             patient=patient,
             tracing=self.tracing,
+            alone=self._alone,
             most_bytes=most_bytes,
         )
         self._subscribe(consumer, concurrency, 0)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -84,8 +84,11 @@ class Consumer(Generic[P, D]):
         *,
         patient: bool,
         tracing: Tracing,
+        alone: asyncio.Lock,
     ) -> None:
         self.work = work
+        self._alone = alone
+        self._suspect = max(1, settings.max_crashes - 1)
         self._meter = Meter(work.stream)
         self._tracing = tracing
         self._kind: Any = kind
@@ -137,12 +140,21 @@ class Consumer(Generic[P, D]):
             fields = sorted({".".join(map(str, e["loc"])) or "(body)" for e in error.errors()})
             await self._bury(entry, InvalidMessageError(f"not a valid {self._kind.stream}: {', '.join(fields)}"))
             return
+        suspected = entry.crashes >= self._suspect
         with log_context(**self.context(message)), self._traced(entry, message):
-            held = await self.work.hold(entry, self.message_id(message))
-            if held is Hold.DONE_BEFORE:
-                await self._done(entry, message, "duplicate")
-            elif held is Hold.HELD:
-                await self._handle(entry, message)
+            async with self._alone if suspected else nullcontext():
+                await self._take(entry, message)
+
+    async def _take(self, entry: Entry, message: P) -> None:
+        """Of those that are about to be given up for their crashes, one at a time in this process.
+
+        Else what keeps ending its worker would take the same others with it each time, to the dead letters too.
+        """
+        held = await self.work.hold(entry, self.message_id(message))
+        if held is Hold.DONE_BEFORE:
+            await self._done(entry, message, "duplicate")
+        elif held is Hold.HELD:
+            await self._handle(entry, message)
 
     def _traced(self, entry: Entry, message: P) -> AbstractContextManager[object]:
         def attributes() -> Attributes:
