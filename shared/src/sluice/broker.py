@@ -23,6 +23,7 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, Respon
 from sluice.access import Level, PassportVerifier
 from sluice.connection import connect
 from sluice.consumer import Arrival, Consumer, Delivery, Handler, OnDead, SignedConsumer, UnsignedConsumer
+from sluice.depths import Presence
 from sluice.errors import TransientError
 from sluice.intake import Intake
 from sluice.messages import Message, Unsigned
@@ -41,6 +42,7 @@ U = TypeVar("U", bound=Unsigned)
 _POLL_MS = 1000
 _WAKE_SECONDS = 0.5
 _REFUSALS = 10
+_PRESENT_SECONDS = 15
 
 
 class Broker:
@@ -67,6 +69,7 @@ class Broker:
         self._alone = asyncio.Lock()
         self._intakes: list[Intake] = []
         self._renewals: list[asyncio.Task[None]] = []
+        self._presence = Presence(self.redis, self._consumer, ())
         self._upkeep: asyncio.Task[None] | None = None
         self.lost = asyncio.Event()
         """Set when a group that was there is gone: what its stream held may be gone too. Whoever mends it clears it."""
@@ -195,6 +198,7 @@ class Broker:
         for consumer in self._consumers:
             await consumer.work.ensure_group()
         self._renewals = [asyncio.create_task(consumer.leases.renew()) for consumer in self._consumers]
+        self._presence = Presence(self.redis, self._consumer, [consumer.work.stream for consumer in self._consumers])
         await self.faststream.start()
         self._upkeep = asyncio.create_task(self._keep_up())
         self._upkeep.add_done_callback(self._end_if_broken)
@@ -221,6 +225,7 @@ class Broker:
         with suppress(RedisError, OSError):
             for consumer in self._consumers:
                 await consumer.work.release()
+            await self._presence.end()
 
     async def check(self) -> None:
         """Raises TransientError when Redis does not answer or a stream is not being read."""
@@ -242,6 +247,8 @@ class Broker:
                     if await consumer.keep_up(reap=reap):
                         logger.error("broker.lost-group", extra={"stream": consumer.work.stream})
                         self.lost.set()
+                if reap:
+                    await self._tell_presence()
                 last_reaped, refusals = time.monotonic() if reap else last_reaped, 0
             except (RedisError, OSError) as error:
                 logger.warning("broker.away", extra={"error": type(error).__name__})
@@ -249,6 +256,11 @@ class Broker:
                 if refusals >= _REFUSALS:
                     raise
             await asyncio.sleep(_WAKE_SECONDS)
+
+    async def _tell_presence(self) -> None:
+        """For those who watch alone: nothing rests on it."""
+        with suppress(RedisError, OSError):
+            await self._presence.tell(timedelta(seconds=max(_PRESENT_SECONDS, self._settings.lease_seconds)))
 
     def _end_if_broken(self, upkeep: "asyncio.Task[None]") -> None:
         """Without upkeep nothing is retried or reaped: the process ends, and is started again by whoever watches it."""

@@ -18,7 +18,7 @@ from gateway.adapters.sql_conversations import SqlConversations
 from gateway.adapters.sql_fixes import SqlFixes
 from gateway.adapters.sql_idempotency import SqlIdempotencyKeys
 from gateway.adapters.sql_keys import SqlApiKeys
-from gateway.adapters.streams import BrokerGate, BrokerPublisher, BrokerReplies
+from gateway.adapters.streams import BrokerDepths, BrokerGate, BrokerPublisher, BrokerReplies
 from gateway.ask import Ask
 from gateway.database import Database
 from gateway.dispatch import Dispatch
@@ -28,6 +28,7 @@ from gateway.keys import Keys
 from gateway.limits import Limits
 from gateway.listen import Listen
 from gateway.login import LoginRules
+from gateway.metrics import QueueMetrics
 from gateway.middleware import BodyLimit, RequestContext
 from gateway.people import People
 from gateway.ports import Blobs, Passwords
@@ -95,7 +96,8 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     for part in (identity, operators, keys, chat, conversations, knowledge, fixes, logs):
         app.include_router(part.router)
     app.include_router(uploads.create_router(settings))
-    app.include_router(system.create_router([adapters.database.ping, adapters.broker.check]))
+    metrics = QueueMetrics(BrokerDepths(adapters.broker))
+    app.include_router(system.create_router([adapters.database.ping, adapters.broker.check], metrics.exposition))
     return app
 
 

@@ -13,7 +13,7 @@ from sluice.errors import SluiceError
 Check = Callable[[], Awaitable[None]]
 
 
-def create_router(checks: Sequence[Check]) -> APIRouter:
+def create_router(checks: Sequence[Check], queue_metrics: Callable[[], Awaitable[bytes]]) -> APIRouter:
     router = APIRouter(tags=["system"])
 
     @router.get("/healthz")
@@ -33,7 +33,7 @@ def create_router(checks: Sequence[Check]) -> APIRouter:
 
     @router.get("/metrics", response_class=Response)
     async def get_metrics() -> Response:
-        """Prometheus."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        """Prometheus: what this process counts, and how full each stream is."""
+        return Response(generate_latest() + await queue_metrics(), media_type=CONTENT_TYPE_LATEST)
 
     return router
