@@ -251,6 +251,21 @@ async def test_a_new_generation_at_another_level_replaces_the_old_one(house: Hou
     assert [p.access_level for p in await house.find("refunds", INTERNAL)] == [INTERNAL]
 
 
+async def test_an_older_version_that_comes_late_ends_without_a_dead_letter(house: House, valkey: RedisServer) -> None:
+    """Quick changes of a document are normal use, and nothing for an operator to look at."""
+    document_id = os.urandom(8).hex()
+    client: Any = redis.asyncio.Redis.from_url(valkey.url)
+    dead = "{documents.submitted.v1.internal}:dead"
+    before = await client.xlen(dead)
+    await house.ended(await house.submit(b"Refunds take five days.", "a.txt", document_id=document_id, generation=2))
+    late = await house.ended(await house.submit(b"Refunds take nine days.", "a.txt", document_id=document_id))
+    assert late.state is JobState.FAILED
+    assert "newer version" in (late.error or "")
+    assert await client.xlen(dead) == before
+    assert [p.text for p in await house.find("refunds", INTERNAL)] == ["Refunds take five days."]
+    await client.aclose()
+
+
 async def test_a_fix_overtakes_a_long_document(house: House) -> None:
     job = await house.submit(LONG.encode(), "long.txt")
     await until(lambda: [p for p in house.said(job) if p.state is JobState.EMBEDDING], what="embedding to begin")

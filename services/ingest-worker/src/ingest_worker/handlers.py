@@ -1,14 +1,29 @@
 """Documents and fixes in, progress out. Each stream has consumers of its own: a long PDF never delays a fix."""
 
+import dataclasses
+from typing import Literal
+
 from ingest_worker.delete import Delete
+from ingest_worker.generations import ReplacedError
 from ingest_worker.ingest import Ingest
 from ingest_worker.progress import Progress, progress_of
+from ingest_worker.rebuild import Comparison, Rebuild, Verify
 from ingest_worker.teach import Teach, Withdraw
 from sluice.access import Level, Passport, Right
 from sluice.broker import Broker, Delivery
 from sluice.consumer import OnDead
 from sluice.errors import AccessDeniedError, SluiceError, TransientError
-from sluice.messages import DocumentDeleted, DocumentSubmitted, FixIndexed, FixTaught, FixWithdrawn, JobState
+from sluice.messages import (
+    DocumentDeleted,
+    DocumentSubmitted,
+    FixIndexed,
+    FixTaught,
+    FixWithdrawn,
+    IndexProgress,
+    IndexRebuilt,
+    IndexVerified,
+    JobState,
+)
 
 
 def register_documents(
@@ -27,6 +42,9 @@ def register_documents(
         except TransientError as error:
             await broker.publish(progress_of(message, delivery.attempt, JobState.RETRYING, error=error.detail))
             raise
+        except ReplacedError as error:  # somebody was quicker: nothing that an operator has to look at
+            await broker.publish(progress_of(message, delivery.attempt, JobState.FAILED, error=error.detail))
+            return
         count = indexed.chunk_count
         await broker.publish(
             progress_of(
@@ -64,7 +82,10 @@ def _tells_failed(broker: Broker) -> OnDead[DocumentSubmitted | DocumentDeleted,
 def register_fixes(broker: Broker, teach: Teach, withdraw: Withdraw, *, lane: Level, concurrency: int) -> None:
     async def on_taught(message: FixTaught, delivery: Delivery) -> None:
         _require(Right.TEACH, delivery.passport)
-        await teach(message.fix, delivery.passport.scope)
+        try:
+            await teach(message.fix, delivery.passport.scope)
+        except ReplacedError:
+            return  # its withdrawal tells what became of it
         await broker.publish(message.follow(FixIndexed, step="active", fix=message.fix, state="active"))
 
     async def on_withdrawn(message: FixWithdrawn, delivery: Delivery) -> None:
@@ -78,6 +99,41 @@ def register_fixes(broker: Broker, teach: Teach, withdraw: Withdraw, *, lane: Le
 
     broker.consume(FixTaught, on_taught, lane=lane, concurrency=concurrency, on_dead=on_dead, patient=True)
     broker.consume(FixWithdrawn, on_withdrawn, lane=lane, concurrency=concurrency, on_dead=on_dead, patient=True)
+
+
+def register_indexes(broker: Broker, rebuild: Rebuild, verify: Verify, *, lane: Level) -> None:
+    async def on_rebuilt(message: IndexRebuilt, delivery: Delivery) -> None:
+        async def report(rows: int) -> None:
+            await broker.publish(_index_progress(message, delivery.attempt, "rebuilding", Comparison(rows)))
+
+        await report(0)
+        rebuilt = await rebuild(message.part, delivery.passport.scope, report)
+        await broker.publish(_index_progress(message, delivery.attempt, "done", rebuilt))
+
+    async def on_verified(message: IndexVerified, delivery: Delivery) -> None:
+        compared = await verify(message.part, delivery.passport.scope)
+        await broker.publish(_index_progress(message, delivery.attempt, "done", compared))
+
+    async def on_dead(message: IndexRebuilt | IndexVerified, delivery: Delivery, error: SluiceError) -> None:
+        none = Comparison(0)
+        await broker.publish(_index_progress(message, delivery.attempt, "failed", none, error=str(error)))
+
+    broker.consume(IndexRebuilt, on_rebuilt, lane=lane, on_dead=on_dead, patient=True)
+    broker.consume(IndexVerified, on_verified, lane=lane, on_dead=on_dead)
+
+
+def _index_progress(
+    message: IndexRebuilt | IndexVerified,
+    attempt: int,
+    state: Literal["rebuilding", "done", "failed"],
+    compared: Comparison,
+    *,
+    error: str | None = None,
+) -> IndexProgress:
+    step = f"{message.message_id}-{attempt}-{state}-{compared.rows}"
+    return message.follow(
+        IndexProgress, step=step, part=message.part, state=state, error=error, **dataclasses.asdict(compared)
+    )
 
 
 def _require(right: Right, passport: Passport) -> None:
