@@ -317,7 +317,7 @@ async def test_a_job_whose_deadline_is_over_ends_as_failed_with_the_reason(
         failed = await house.ended(job)
         assert (failed.state, failed.error) == (JobState.FAILED, "the request waited longer than its deadline")
         told = [p.error for p in house.said(job) if p.state is JobState.RETRYING]
-        assert all("index cannot be written" in (error or "") for error in told)
+        assert all("index does not answer" in (error or "") for error in told)
         assert told
 
 

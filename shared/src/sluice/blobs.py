@@ -38,6 +38,14 @@ class BlobStore:
         """Removes a blob or everything below a folder; what is not there counts as removed."""
         await asyncio.to_thread(self._delete, scope, level, prefix)
 
+    async def tenants(self, level: Level, pattern: str) -> list[str]:
+        """The tenants that have a blob or folder of this pattern at the level; for upkeep, which needs no more."""
+        return await asyncio.to_thread(self._tenants, level, pattern)
+
+    def _tenants(self, level: Level, pattern: str) -> list[str]:
+        folders = sorted(self._root.iterdir()) if self._root.is_dir() else []
+        return [folder.name for folder in folders if any(folder.joinpath(level.lower()).glob(pattern))]
+
     async def list(self, scope: Scope, level: Level, prefix: BlobPath) -> list[str]:
         """The names directly below a folder, sorted; none when it is not there."""
         folder = self._file(scope, level, prefix)

@@ -284,15 +284,15 @@ class LogsSearched(Message):
 
 
 class IndexPart(Part):
-    """A tenant's collection of one level in the index, and the number of the copy that was found to be bad."""
+    """A tenant's collection of one level in the index, and which damage of it is meant; none: the whole as it stands."""
 
     access_level: Level
     kind: Literal["chunks", "fixes"]
-    copy_number: int
+    incident: str | None = None
 
 
 class IndexRebuilt(Message):
-    """A damaged collection to make anew from the blob store, under the next number."""
+    """A collection to make anew from the blob store; without an incident also one that is sound."""
 
     stream = "indexes.rebuilt.v1"
     expires = False
@@ -300,8 +300,21 @@ class IndexRebuilt(Message):
     part: IndexPart
 
 
+class IndexVerified(Message):
+    """A collection to compare with the blob store."""
+
+    stream = "indexes.verified.v1"
+    expires = False
+    bound = ("part",)
+    part: IndexPart
+
+
 class IndexProgress(Message):
-    """How far a collection's rebuilding is, for the gateway; `rows` have been written."""
+    """How far a collection's rebuilding or verifying is, for the gateway.
+
+    `rows` have been written, or stand in the index; `missing` of the blob store's chunks or fixes are not among them,
+    `extra` are in the index alone. `unusable` could not be read, or were embedded with another model.
+    """
 
     stream = "indexes.progress.v1"
     laned = False
@@ -310,6 +323,9 @@ class IndexProgress(Message):
     part: IndexPart
     state: Literal["rebuilding", "done", "failed"]
     rows: int = 0
+    missing: int = 0
+    extra: int = 0
+    unusable: int = 0
     error: str | None = None
 
 
@@ -361,6 +377,7 @@ MESSAGES: tuple[type[Message], ...] = (
     FixIndexed,
     LogsSearched,
     IndexRebuilt,
+    IndexVerified,
     IndexProgress,
 )
 UNSIGNED: tuple[type[Unsigned], ...] = (DocumentOffered, IndexDamaged)

@@ -1,9 +1,10 @@
 """The outside of a worker: its /healthz, /readyz and /metrics, and its life from start to drain."""
 
+import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from math import ceil
 from typing import Any
@@ -23,19 +24,33 @@ from sluice.settings import CommonSettings
 logger = logging.getLogger(__name__)
 Check = Callable[[], Awaitable[None]]
 Closer = Callable[[], Awaitable[None]]
+Companion = Callable[[], Coroutine[Any, Any, None]]
 
 
-def create_worker_app(broker: Broker, *, checks: Sequence[Check] = (), closers: Sequence[Closer] = ()) -> Starlette:
-    """An ASGI app that consumes while it lives. `checks` raise when the worker is not ready; `closers` run last."""
+def create_worker_app(
+    broker: Broker,
+    *,
+    checks: Sequence[Check] = (),
+    closers: Sequence[Closer] = (),
+    companions: Sequence[Companion] = (),
+) -> Starlette:
+    """An ASGI app that consumes while it lives, and beside it runs its `companions`, which never end by themselves.
+
+    `checks` raise when the worker is not ready; `closers` run last.
+    """
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         await _check_configuration(checks)
         await broker.start()
+        beside = [asyncio.create_task(companion()) for companion in companions]
         logger.info("service.started")
         try:
             yield
         finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             await broker.stop()
             for close in closers:
                 await close()

@@ -3,12 +3,14 @@
 from starlette.applications import Starlette
 
 from ingest_worker.delete import Delete
-from ingest_worker.handlers import register_deletions, register_documents, register_fixes
+from ingest_worker.handlers import register_deletions, register_documents, register_fixes, register_indexes
 from ingest_worker.ingest import Ingest
-from ingest_worker.ports import Blobs, ChunkIndex, Fetch, Parse
+from ingest_worker.ports import Blobs, Fetch, Parse, WorkerIndex
 from ingest_worker.precedence import Precedence, YieldingEmbedder
+from ingest_worker.rebuild import Rebuild, Verify
 from ingest_worker.settings import IngestSettings
 from ingest_worker.teach import Teach, Withdraw
+from ingest_worker.watch import Watch
 from sluice.broker import Broker
 from sluice.embedding import Embedder
 from sluice.messages import BulkDocumentSubmitted
@@ -20,7 +22,7 @@ def create_app(
     *,
     broker: Broker,
     blobs: Blobs,
-    index: ChunkIndex,
+    index: WorkerIndex,
     embedder: Embedder,
     parse: Parse,
     fetch: Fetch,
@@ -53,4 +55,12 @@ def create_app(
         lane=settings.lane,
         concurrency=settings.fix_concurrency,
     )
-    return create_worker_app(broker, checks=[check_index])
+    register_indexes(
+        broker,
+        Rebuild(blobs=blobs, index=index, model=embedder.name),
+        Verify(blobs=blobs, index=index, model=embedder.name),
+        lane=settings.lane,
+    )
+    # Each lane watches and rebuilds the level that it is named after, and no other.
+    watch = Watch(index.upkeep(settings.lane), blobs, broker.publish_unsigned)
+    return create_worker_app(broker, checks=[check_index], companions=[watch.forever])

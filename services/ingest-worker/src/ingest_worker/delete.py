@@ -25,9 +25,12 @@ class Delete:
 
 
 async def delete_before(generation: int, document_id: str, scope: Scope, *, blobs: Blobs, index: ChunkIndex) -> None:
-    """Removes the chunks and blobs of all earlier generations; a document may have had another level in each."""
+    """Removes the blobs and chunks of all earlier generations; a document may have had another level in each.
+
+    The blobs first: whoever rebuilds the index from them and still saw them is followed by the deletion of the chunks.
+    """
     for level in scope.levels:
-        await index.delete_document(scope, level, document_id, keep_generation=generation)
         for name in await blobs.list(scope, level, ("documents", document_id)):
             if int(name) < generation:
                 await blobs.delete(scope, level, ("documents", document_id, name))
+        await index.delete_document(scope, level, document_id, keep_generation=generation)

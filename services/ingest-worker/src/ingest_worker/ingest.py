@@ -12,9 +12,17 @@ from ingest_worker.delete import delete_before
 from ingest_worker.documents import ParsedDocument
 from ingest_worker.generations import Generations, ReplacedError
 from ingest_worker.ports import Blobs, ChunkIndex, Fetch, FetchedFile, Parse, Report
-from ingest_worker.stored_chunks import decode_part, encode_part, name_path, original_path, part_path
+from ingest_worker.stored_chunks import (
+    complete_path,
+    decode_part,
+    encode_complete,
+    encode_part,
+    name_path,
+    original_path,
+    part_path,
+)
 from sluice.access import Scope, digest
-from sluice.blobs import BlobMissingError
+from sluice.blobs import BlobMissingError, BlobPath
 from sluice.embedding import Embedder
 from sluice.errors import PermanentError, UnreadableDocumentError
 from sluice.index import IndexedChunk
@@ -125,7 +133,7 @@ class Ingest:
                     await report(JobState.EMBEDDING, done=done + start, total=total)
                     chunks += await self._embed(part[start : start + EMBEDDING_BATCH])
                 data = encode_part(self._embedder.name, chunks)
-                await self._blobs.put(scope, document.access_level, part_path(document, number), data)
+                await self._blobs.put(scope, document.access_level, _part_path(document, number), data)
             done += len(part)
             await report(JobState.EMBEDDING, done=done, total=total)
 
@@ -133,7 +141,7 @@ class Ingest:
         self, document: DocumentReference, scope: Scope, number: int, part: Sequence[IndexedChunk]
     ) -> bool:
         try:
-            data = await self._blobs.get(scope, document.access_level, part_path(document, number))
+            data = await self._blobs.get(scope, document.access_level, _part_path(document, number))
         except BlobMissingError:
             return False
         model, chunks = decode_part(data)
@@ -146,13 +154,19 @@ class Ingest:
     async def _fill_index(self, document: DocumentReference, scope: Scope, parts: int) -> None:
         """Writes the new generation, then removes all before the newest: this one too, if it came too late."""
         await self._generations.check(document, scope)
+        complete = complete_path(document.document_id, document.generation)
+        await self._blobs.put(scope, document.access_level, complete, encode_complete(parts))
         for number in range(parts):
-            data = await self._blobs.get(scope, document.access_level, part_path(document, number))
+            data = await self._blobs.get(scope, document.access_level, _part_path(document, number))
             await self._index.upsert(scope, document.access_level, decode_part(data)[1])
         newest = await self._generations.newest(document.document_id, scope)
         await delete_before(newest, document.document_id, scope, blobs=self._blobs, index=self._index)
         if newest > document.generation:
             raise ReplacedError
+
+
+def _part_path(document: DocumentReference, number: int) -> BlobPath:
+    return part_path(document.document_id, document.generation, number)
 
 
 def _row(document: DocumentReference, scope: Scope, title: str, chunk: Chunk) -> IndexedChunk:

@@ -8,8 +8,8 @@ from ingest_worker.documents import ParsedDocument
 from sluice.access import Level, Scope
 from sluice.blobs import BlobPath
 from sluice.embedding import Vector
-from sluice.index import IndexedChunk
-from sluice.messages import Fix, JobState, Message
+from sluice.index import IndexedChunk, Kind, Upkeep
+from sluice.messages import Fix, JobState, Message, Unsigned
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Blobs(Protocol):
     async def put(self, scope: Scope, level: Level, path: BlobPath, data: bytes) -> None: ...
     async def get(self, scope: Scope, level: Level, path: BlobPath) -> bytes: ...
     async def delete(self, scope: Scope, level: Level, prefix: BlobPath) -> None: ...
+    async def tenants(self, level: Level, pattern: str) -> list[str]: ...
     async def list(self, scope: Scope, level: Level, prefix: BlobPath) -> list[str]: ...
 
 
@@ -62,3 +63,35 @@ class Publish(Protocol):
     """`sluice.broker.Broker.publish`."""
 
     async def __call__(self, message: Message) -> object: ...
+
+
+class Hint(Protocol):
+    """`sluice.broker.Broker.publish_unsigned`."""
+
+    async def __call__(self, message: Unsigned, message_id: str) -> object: ...
+
+
+class UnfinishedCopy(Protocol):
+    """`sluice.index.Building`."""
+
+    async def add(self, chunks: Sequence[IndexedChunk]) -> None: ...
+    async def add_fixes(self, fixes: Sequence[tuple[Fix, Vector]]) -> None: ...
+    async def drop(self, document_id: str, generation: int) -> None: ...
+    async def drop_fixes(self, fix_ids: list[str]) -> None: ...
+    async def finish(self) -> None: ...
+
+
+class RebuiltIndex(Protocol):
+    """`sluice.index.Index`, as far as it is made anew."""
+
+    async def rebuild(
+        self, scope: Scope, level: Level, kind: Kind, *, forced: bool = False
+    ) -> UnfinishedCopy | None: ...
+
+    async def ids(self, scope: Scope, level: Level, kind: Kind) -> list[str]: ...
+
+
+class WorkerIndex(ChunkIndex, RebuiltIndex, Protocol):
+    """`sluice.index.Index`, as the worker has it."""
+
+    def upkeep(self, level: Level) -> Upkeep: ...

@@ -15,6 +15,11 @@ from sluice.embedding import Vector
 from sluice.index import IndexedChunk
 from sluice.messages import DocumentReference, Fix
 
+COMPLETE = "complete"
+CHUNKS = "chunks"
+TAUGHT, WITHDRAWN = "taught", "withdrawn"
+CHUNKS_PATTERN, FIXES_PATTERN = f"documents/*/*/{CHUNKS}", f"fixes/*/{TAUGHT}"
+
 
 def original_path(document: DocumentReference) -> BlobPath:
     return ("documents", document.document_id, str(document.generation), "original")
@@ -25,8 +30,22 @@ def name_path(document: DocumentReference) -> BlobPath:
     return ("documents", document.document_id, str(document.generation), "name")
 
 
-def part_path(document: DocumentReference, number: int) -> BlobPath:
-    return ("documents", document.document_id, str(document.generation), "chunks", f"{number:05}")
+def part_path(document_id: str, generation: int, number: int) -> BlobPath:
+    return ("documents", document_id, str(generation), CHUNKS, f"{number:05}")
+
+
+def complete_path(document_id: str, generation: int) -> BlobPath:
+    """Stands from when all chunks are kept: an attempt that was given up before has none."""
+    return ("documents", document_id, str(generation), COMPLETE)
+
+
+def encode_complete(parts: int) -> bytes:
+    return json.dumps({"parts": parts}).encode()
+
+
+def decode_complete(data: bytes) -> int:
+    """How many parts there are."""
+    return json.loads(data)["parts"]
 
 
 def encode_part(model: str, chunks: Sequence[IndexedChunk]) -> bytes:
@@ -42,6 +61,12 @@ def decode_part(data: bytes) -> tuple[str, list[IndexedChunk]]:
 
 def encode_fix(model: str, fix: Fix, vector: Vector) -> bytes:
     return json.dumps({"model": model, "fix": fix.model_dump(mode="json"), "vector": _pack(vector)}).encode()
+
+
+def decode_fix(data: bytes) -> tuple[str, Fix, Vector]:
+    """The embedding model's name, the fix, and its question's vector."""
+    kept = json.loads(data)
+    return kept["model"], Fix.model_validate(kept["fix"]), _unpack(kept["vector"])
 
 
 def _chunk(line: dict[str, Any]) -> IndexedChunk:

@@ -5,12 +5,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 from ingest_worker.generations import ReplacedError
 from ingest_worker.ports import Blobs, ChunkIndex
-from ingest_worker.stored_chunks import encode_fix
+from ingest_worker.stored_chunks import TAUGHT, WITHDRAWN, encode_fix
 from sluice.access import Scope
 from sluice.embedding import Embedder
 from sluice.messages import Fix
-
-_WITHDRAWN = "withdrawn"
 
 
 class Teach:
@@ -38,11 +36,9 @@ class Teach:
         level = scope.at(fix.access_level)
         with self._embedding():
             vector = await self._embedder.embed_query(fix.question)
-        await self._blobs.put(
-            scope, level, ("fixes", fix.fix_id, "taught"), encode_fix(self._embedder.name, fix, vector)
-        )
+        await self._blobs.put(scope, level, ("fixes", fix.fix_id, TAUGHT), encode_fix(self._embedder.name, fix, vector))
         await self._index.put_fix(scope, level, fix, vector)
-        if _WITHDRAWN in await self._blobs.list(scope, level, ("fixes", fix.fix_id)):
+        if WITHDRAWN in await self._blobs.list(scope, level, ("fixes", fix.fix_id)):
             await forget(fix, scope, blobs=self._blobs, index=self._index)
             raise ReplacedError("the fix was withdrawn")
 
@@ -59,10 +55,10 @@ class Withdraw:
             AccessDeniedError: the fix's level lies above the scope.
             TransientError: the index is away.
         """
-        await self._blobs.put(scope, scope.at(fix.access_level), ("fixes", fix.fix_id, _WITHDRAWN), b"")
+        await self._blobs.put(scope, scope.at(fix.access_level), ("fixes", fix.fix_id, WITHDRAWN), b"")
         await forget(fix, scope, blobs=self._blobs, index=self._index)
 
 
 async def forget(fix: Fix, scope: Scope, *, blobs: Blobs, index: ChunkIndex) -> None:
     await index.delete_fix(scope, fix.access_level, fix.fix_id)
-    await blobs.delete(scope, fix.access_level, ("fixes", fix.fix_id, "taught"))
+    await blobs.delete(scope, fix.access_level, ("fixes", fix.fix_id, TAUGHT))

@@ -4,7 +4,7 @@ from sluice.index.building import Building
 from sluice.index.copies import KINDS, Copies, Copy, Kind, Name, State
 from sluice.index.index import BeingRestoredError, Found, Index
 from sluice.index.rows import AccessViolationError, IndexedChunk
-from sluice.index.server import CopyGoneError, ServerAwayError, UnreadableError
+from sluice.index.server import CopyGoneError, ServerAwayError, TooSlowError, UnreadableError
 from sluice.index.upkeep import Upkeep
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Name",
     "ServerAwayError",
     "State",
+    "TooSlowError",
     "UnreadableError",
     "Upkeep",
 ]

@@ -35,7 +35,8 @@ class Building:
         copies = await server.copies(name)
         standing = copies.standing
         if standing is None:
-            copy = await server.create(name, copies.highest + 1, State.BUILDING)
+            incident = copies.damaged.incident if copies.damaged else ""
+            copy = await server.create(name, copies.highest + 1, State.BUILDING, incident)
             await _remove(server, copies.all)
             return cls(server, sealer, scope, copy)
         older = [other for other in copies.all if other.number < standing.number]
@@ -43,7 +44,7 @@ class Building:
             await _remove(server, older)
             return None
         await _remove(server, copies.building)
-        copy = await server.create(name, standing.number + 1, State.BUILDING)
+        copy = await server.create(name, standing.number + 1, State.BUILDING, standing.incident)
         await _remove(server, [*older, standing] if standing.state is State.DAMAGED else older)
         return cls(server, sealer, scope, copy)
 
@@ -59,6 +60,9 @@ class Building:
         """Takes out again what was deleted while it was written."""
         where: Any = {"$and": [{"document_id": document_id}, {"generation": generation}]}
         await self._copy.rows.delete(where=where)
+
+    async def drop_fixes(self, fix_ids: list[str]) -> None:
+        await self._copy.rows.delete(ids=fix_ids)
 
     async def finish(self) -> None:
         """From now on this copy is read, and the one before is gone."""

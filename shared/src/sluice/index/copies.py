@@ -84,13 +84,17 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Copy:
-    """`id` is the server's own: a copy that was made anew under the same name has another."""
+    """`id` is the server's own: a copy that was made anew under the same name has another.
+
+    `incident` names the damage that this copy has, or that it is made to mend.
+    """
 
     name: Name
     number: int
     state: State
     id: str
     rows: Rows
+    incident: str = ""
 
     def __str__(self) -> str:
         return self.name.copy(self.number)
@@ -126,6 +130,11 @@ class Copies:
     @property
     def highest(self) -> int:
         return self.all[-1].number if self.all else -1
+
+    @property
+    def damaged(self) -> Copy | None:
+        """The copy that tells of the damage to be mended, if there is one."""
+        return None if self.active or not self.all else self.standing or self.all[0]
 
     @property
     def restoring(self) -> bool:

@@ -39,6 +39,10 @@ class UnreadableError(TransientError):
     """The server answers, but this copy can be neither read nor written: it may be damaged."""
 
 
+class TooSlowError(UnreadableError):
+    """This copy did not answer in time: it may be damaged, or the machine busy."""
+
+
 class CopyGoneError(TransientError):
     """This copy is there no more: another took its place, or its server lost it."""
 
@@ -101,15 +105,15 @@ class Server:
             return False
         return True
 
-    async def create(self, name: Name, number: int, state: State) -> Copy:
+    async def create(self, name: Name, number: int, state: State, incident: str = "") -> Copy:
         """Raises CopyExistsError."""
-        collection = await self._create(name.copy(number), state)
+        collection = await self._create(name.copy(number), state, incident)
         self.forget()
-        return Copy(name, number, state, str(collection.id), ChromaRows(self, collection))
+        return Copy(name, number, state, str(collection.id), ChromaRows(self, collection), incident)
 
-    async def set_state(self, copy: Copy, state: State) -> None:
+    async def set_state(self, copy: Copy, state: State, incident: str = "") -> None:
         collection = cast(ChromaRows, copy.rows).collection
-        await self.call(lambda _: collection.modify(metadata=self._metadata(state)), _LIST_SECONDS)
+        await self.call(lambda _: collection.modify(metadata=self._metadata(state, incident)), _LIST_SECONDS)
         self.forget()
 
     async def delete(self, copy: Copy) -> None:
@@ -155,7 +159,10 @@ class Server:
         except NotFoundError as error:
             self.forget()
             raise CopyGoneError(f"a copy in the {self.level} index is gone") from error
-        except (TimeoutError, InternalError) as error:
+        except TimeoutError as error:
+            self.forget()
+            raise TooSlowError(f"the {self.level} index does not answer in time") from error
+        except InternalError as error:
             self.forget()
             raise UnreadableError(f"the {self.level} index cannot be read or written") from error
         except httpx.TransportError as error:
@@ -191,26 +198,27 @@ class Server:
                     self._listed, self._listed_at = {c.name: c for c in listed}, began
         return self._listed
 
-    async def _create(self, name: str, state: State) -> AsyncCollection:
+    async def _create(self, name: str, state: State, incident: str = "") -> AsyncCollection:
         return await self.call(
             lambda c: c.create_collection(
                 name,
-                metadata=self._metadata(state),
+                metadata=self._metadata(state, incident),
                 configuration={"hnsw": {"space": "cosine"}},
                 embedding_function=None,
             ),
             _LIST_SECONDS,
         )
 
-    def _metadata(self, state: State) -> dict[str, Any]:
-        return {"embedding_model": self._embedding_model, "state": state.value}
+    def _metadata(self, state: State, incident: str) -> dict[str, Any]:
+        return {"embedding_model": self._embedding_model, "state": state.value, "incident": incident}
 
     def _copy(self, collection: AsyncCollection) -> Copy | None:
         parsed = Name.parse(collection.name)
         if parsed is None or parsed[0].level is not self.level:
             return None
-        state = State((collection.metadata or {}).get("state", State.COMPLETE))
-        return Copy(*parsed, state, str(collection.id), ChromaRows(self, collection))
+        metadata: dict[str, Any] = dict(collection.metadata or {})
+        state, incident = State(metadata.get("state", State.COMPLETE)), metadata.get("incident", "")
+        return Copy(*parsed, state, str(collection.id), ChromaRows(self, collection), incident)
 
     def _check_model(self, collection: AsyncCollection) -> None:
         model = (collection.metadata or {}).get("embedding_model")

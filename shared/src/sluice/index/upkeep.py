@@ -1,6 +1,7 @@
 """Looking after the collections of one level: are they all there, and can they be read. No row ever leaves here."""
 
 from collections.abc import Collection
+from uuid import uuid4
 
 from sluice.access import Level
 from sluice.index.copies import Copies, Copy, Kind, Name, State
@@ -36,7 +37,7 @@ class Upkeep:
         for name in (Name(tenant, self.level, kind) for tenant, kind in stocked):
             if name not in there:
                 try:
-                    begun.append(await self._server.create(name, 0, State.BUILDING))
+                    begun.append(await self._server.create(name, 0, State.BUILDING, uuid4().hex))
                 except CopyExistsError:  # another process looks over too
                     continue
         await self._server.mark_looked_over()
@@ -46,8 +47,14 @@ class Upkeep:
         """Raises UnreadableError, CopyGoneError."""
         await copy.rows.probe(seconds)
 
-    async def set_state(self, copy: Copy, state: State) -> None:
-        await self._server.set_state(copy, state)
+    async def condemn(self, copy: Copy) -> None:
+        """From now on it is neither read nor written, and is to be made anew."""
+        await self._server.set_state(copy, State.DAMAGED, uuid4().hex)
+
+    async def acquit(self, copy: Copy) -> None:
+        """It was sound after all; once something is made in its place, it stays condemned."""
+        if len((await self._server.copies(copy.name)).all) == 1:
+            await self._server.set_state(copy, State.COMPLETE)
 
     def suspects(self) -> list[Copy]:
         """What failed this process since this was last asked."""
