@@ -55,7 +55,7 @@ class Workers:
 
     async def take(self, kind: type[M], lane: Level = Level.INTERNAL) -> M:
         """The next message of the stream."""
-        return await asyncio.wait_for(self._taken[kind.stream_of(lane)].get(), 10)
+        return await asyncio.wait_for(self._taken[kind.stream_of(lane)].get(), 20)
 
     def idle(self) -> bool:
         """Nothing came that was not taken."""
@@ -100,10 +100,10 @@ class RunningGateway:
     services: Services
 
     def client(self, token: str | None = None, **headers: str) -> httpx2.AsyncClient:
-        """One that waits for up to 20 s, and remembers nothing but the token."""
+        """One that waits for up to 40 s, and remembers nothing but the token."""
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+        return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=40, trust_env=False)
 
     async def sign_in(self, email: str, password: str, **more: str) -> httpx2.AsyncClient:
         async with self.client() as client:
@@ -172,7 +172,7 @@ async def running_gateway(settings: GatewaySettings, office: Office, **replaced:
         uvicorn.Config(app, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     )
     serving = asyncio.create_task(server.serve())
-    await until(lambda: server.started or serving.done(), seconds=20, what="the gateway's start")
+    await until(lambda: server.started or serving.done(), seconds=40, what="the gateway's start")
     if serving.done():
         raise AssertionError("the gateway did not start") from serving.exception()
     try:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 async def until(
-    condition: Callable[[], Any | Awaitable[Any]], *, seconds: float = 10, what: str = "the condition"
+    condition: Callable[[], Any | Awaitable[Any]], *, seconds: float = 20, what: str = "the condition"
 ) -> Any:
     """The first truthy value of the condition. An exception counts as not yet; AssertionError after `seconds`."""
     end, last = time.monotonic() + seconds, None
