@@ -9,6 +9,7 @@ import redis
 from pydantic import SecretStr
 
 from sluice.messages import (
+    BulkDocumentSubmitted,
     DocumentDeleted,
     DocumentSubmitted,
     FixTaught,
@@ -68,7 +69,14 @@ async def workers(tmp_path: Path, empty_valkey: RedisServer, office: Office) -> 
     """The other side of the gateway's streams."""
     playing = Workers(gateway_settings(tmp_path, empty_valkey.url), office)
     playing.listen(
-        QuestionAsked, QuestionFollowedUp, DocumentSubmitted, DocumentDeleted, FixTaught, FixWithdrawn, LogsSearched
+        QuestionAsked,
+        QuestionFollowedUp,
+        DocumentSubmitted,
+        BulkDocumentSubmitted,
+        DocumentDeleted,
+        FixTaught,
+        FixWithdrawn,
+        LogsSearched,
     )
     await playing.broker.start()
     yield playing

@@ -14,8 +14,8 @@ from sluice.messages import DocumentOffered, Grant
 
 _API_KEY = re.compile(r"sluice_(key-[0-9a-f]{24})_[0-9a-f]{64}")
 _CONTENTS = ("text", "content_base64", "url")
-IdempotencyKey = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,200}$")]
-"""As it is over HTTP: up to 200 printable ASCII characters without a space."""
+IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,200}$"
+"""As over HTTP: up to 200 printable ASCII characters without a space."""
 
 
 def new_api_key() -> tuple[str, str]:
@@ -49,7 +49,7 @@ class Offer(BaseModel):
     text: str | None = Field(default=None, description="The document itself, where it is text.")
     content_base64: str | None = Field(default=None, description="The document's bytes, in base64 (RFC 4648, padded).")
     url: str | None = Field(default=None, description="Where to fetch it: http or https, without credentials.")
-    idempotency_key: IdempotencyKey | None = Field(
+    idempotency_key: Annotated[str, Field(pattern=IDEMPOTENCY_KEY)] | None = Field(
         default=None, description="The same key again is the same document's offer; the grant's nonce by default."
     )
 

@@ -18,8 +18,18 @@ from gateway.adapters.sql_conversations import SqlConversations
 from gateway.adapters.sql_fixes import SqlFixes
 from gateway.adapters.sql_idempotency import SqlIdempotencyKeys
 from gateway.adapters.sql_keys import SqlApiKeys
-from gateway.adapters.streams import BrokerDepths, BrokerGate, BrokerPublisher, BrokerReplies
+from gateway.adapters.sql_offers import SqlOfferFates
+from gateway.adapters.streams import (
+    BrokerDeadLetters,
+    BrokerDepths,
+    BrokerGate,
+    BrokerNews,
+    BrokerPlaces,
+    BrokerPublisher,
+    BrokerReplies,
+)
 from gateway.ask import Ask
+from gateway.begin_again import BeginAgain
 from gateway.database import Database
 from gateway.dispatch import Dispatch
 from gateway.handlers import Handlers
@@ -28,21 +38,27 @@ from gateway.keys import Keys
 from gateway.limits import Limits
 from gateway.listen import Listen
 from gateway.login import LoginRules
+from gateway.lost import FindLost
 from gateway.metrics import QueueMetrics
 from gateway.middleware import BodyLimit, RequestContext
+from gateway.offers import OfferRules, TakeOffer
 from gateway.people import People
 from gateway.ports import Blobs, Passwords
 from gateway.principals import KnownPrincipals
 from gateway.reconcile import Reconcile
+from gateway.replay import Replay
+from gateway.resend import Resend
 from gateway.routes import (
     chat,
     conversations,
+    dead_letters,
     documentation,
     fixes,
     identity,
     keys,
     knowledge,
     logs,
+    offers,
     operators,
     system,
     uploads,
@@ -54,6 +70,7 @@ from gateway.settings import GatewaySettings
 from gateway.submit import Submit
 from gateway.teach import Teach
 from gateway.tenants import FirstAdmin, ensure_first_admin
+from gateway.waiting import Explain
 from sluice.access import PassportSigner
 from sluice.broker import Broker
 from sluice.sealing import Keyring
@@ -93,7 +110,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     documentation.install(app)
     app.add_middleware(BodyLimit, least=settings.max_body_bytes, larger={uploads.PATH: settings.max_upload_bytes})
     app.add_middleware(RequestContext, tracing=adapters.broker.tracing)
-    for part in (identity, operators, keys, chat, conversations, knowledge, fixes, logs):
+    for part in (identity, operators, dead_letters, keys, chat, conversations, knowledge, offers, fixes, logs):
         app.include_router(part.router)
     app.include_router(uploads.create_router(settings))
     metrics = QueueMetrics(BrokerDepths(adapters.broker))
@@ -119,12 +136,34 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         signer=signer,
         deadline=job_deadline,
     )
+    teach = Teach(fixes=fixes_, publisher=publisher, audit=audit, signer=signer, deadline=job_deadline)
+    ask = Ask(
+        conversations=conversations_,
+        publisher=publisher,
+        replies=replies,
+        signer=signer,
+        deadline=question_deadline,
+        history_turns=settings.history_turns,
+    )
+    resend = Resend(
+        accounts=accounts,
+        principals=principals,
+        catalog=catalog,
+        fixes=fixes_,
+        conversations=conversations_,
+        blobs=adapters.blobs,
+        replies=replies,
+        submit=submit,
+        teach=teach,
+        ask=ask,
+    )
     return Services(
         settings=settings,
         operator_token=adapters.operator_token,
         accounts=accounts,
         api_keys=api_keys,
         keys=Keys(keys=api_keys, keyring=adapters.keyring, audit=audit),
+        fates=SqlOfferFates(adapters.database),
         principals=principals,
         audit=audit,
         idempotency=Idempotency(keys=SqlIdempotencyKeys(adapters.database)),
@@ -137,14 +176,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         ),
         people=People(accounts=accounts, passwords=passwords, audit=audit),
         conversations=conversations_,
-        ask=Ask(
-            conversations=conversations_,
-            publisher=publisher,
-            replies=replies,
-            signer=signer,
-            deadline=question_deadline,
-            history_turns=settings.history_turns,
-        ),
+        ask=ask,
         listen=Listen(
             replies,
             conversations_,
@@ -163,13 +195,25 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
             window=settings.bulk_window,
         ),
         fixes=fixes_,
-        teach=Teach(fixes=fixes_, publisher=publisher, audit=audit, signer=signer, deadline=job_deadline),
+        teach=teach,
         search_logs=SearchLogs(
             publisher=publisher,
             replies=replies,
             audit=audit,
             signer=signer,
             deadline=timedelta(seconds=settings.log_deadline_seconds),
+        ),
+        resend=resend,
+        replay=Replay(
+            letters=BrokerDeadLetters(adapters.broker),
+            again=BeginAgain(resend=resend),
+            audit=audit,
+            verifier=signer.verifier,
+        ),
+        explain=Explain(
+            places=BrokerPlaces(adapters.broker),
+            waiting=backlog,
+            sent_within=timedelta(seconds=settings.reconcile_seconds + settings.reconcile_after_seconds),
         ),
     )
 
@@ -185,12 +229,12 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
             catalog=services.catalog,
             fixes=services.fixes,
             replies=replies,
+            take_offer=_take_offer(settings, services),
             job_ended=services.dispatch.wake,
         ).register(adapters.broker)
         await adapters.broker.start()
-        reconciler = asyncio.create_task(
-            _reconcile(settings, adapters, services, replies).forever(timedelta(seconds=settings.reconcile_seconds))
-        )
+        pause = timedelta(seconds=settings.reconcile_seconds)
+        reconciler = asyncio.create_task(_reconcile(settings, adapters, services).forever(pause, adapters.broker.lost))
         dispatcher = asyncio.create_task(services.dispatch.forever(_DISPATCH_PAUSE))
         logger.info("service.started")
         yield
@@ -205,19 +249,35 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
     return lifespan
 
 
-def _reconcile(settings: GatewaySettings, adapters: Adapters, services: Services, replies: BrokerReplies) -> Reconcile:
-    return Reconcile(
-        accounts=services.accounts,
-        principals=services.principals,
-        catalog=services.catalog,
-        fixes=services.fixes,
-        conversations=services.conversations,
-        blobs=adapters.blobs,
-        replies=replies,
+def _take_offer(settings: GatewaySettings, services: Services) -> TakeOffer:
+    return TakeOffer(
+        keys=services.keys,
+        fates=services.fates,
+        idempotency=services.idempotency,
+        limits=services.limits,
         submit=services.submit,
-        teach=services.teach,
+        dispatch=services.dispatch,
+        rules=OfferRules(
+            entry_bytes=settings.max_offer_bytes,
+            document_bytes=settings.max_file_bytes,
+            window=timedelta(seconds=settings.offer_window_seconds),
+            lifetime=timedelta(days=settings.offer_days),
+        ),
+    )
+
+
+def _reconcile(settings: GatewaySettings, adapters: Adapters, services: Services) -> Reconcile:
+    return Reconcile(
+        resend=services.resend,
+        find_lost=FindLost(
+            places=BrokerPlaces(adapters.broker),
+            news=BrokerNews(adapters.broker),
+            resend=services.resend,
+            after=timedelta(seconds=settings.lost_after_seconds),
+        ),
+        keys=services.idempotency.keys,
         after=timedelta(seconds=settings.reconcile_after_seconds),
-        question_deadline=timedelta(seconds=settings.question_deadline_seconds),
+        keep_keys=timedelta(days=settings.idempotency_days),
     )
 
 

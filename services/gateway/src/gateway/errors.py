@@ -24,6 +24,25 @@ class KeyReusedError(PermanentError):
     status = HTTPStatus.CONFLICT
 
 
+class OfferRefusedError(PermanentError):
+    """Nothing comes of a producer's offer; they can read why."""
+
+    type = "offer-refused"
+
+
+class StaleOfferError(OfferRefusedError):
+    """The grant's time is not that of the offer: it may be a replay."""
+
+    type = "stale-offer"
+
+
+class UnprovedOfferError(PermanentError):
+    """Nobody knows who made the offer: nothing is told to anybody."""
+
+    type = "unproved-offer"
+    status = HTTPStatus.FORBIDDEN
+
+
 class NotSignedInError(PermanentError):
     type = "not-signed-in"
     status = HTTPStatus.UNAUTHORIZED

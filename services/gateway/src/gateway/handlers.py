@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.keep import keep_answer, keep_failure
+from gateway.offers import TakeOffer
 from gateway.ports import Catalog, Conversations, Fixes, Replies
-from sluice.broker import Broker, Delivery
+from sluice.broker import Arrival, Broker, Delivery
 from sluice.errors import SluiceError
-from sluice.messages import AnswerCompleted, DocumentProgress, FixIndexed
+from sluice.messages import AnswerCompleted, DocumentOffered, DocumentProgress, FixIndexed
 
 logger = logging.getLogger(__name__)
 
@@ -19,14 +20,28 @@ class Handlers:
     catalog: Catalog
     fixes: Fixes
     replies: Replies
+    take_offer: TakeOffer
     job_ended: Callable[[], None]
 
     def register(self, broker: Broker) -> None:
         broker.consume(
-            AnswerCompleted, self.on_answer_completed, concurrency=4, on_dead=self.on_dead_answer, patient=True
+            AnswerCompleted,
+            self.on_answer_completed,
+            concurrency=4,
+            prefetch=8,
+            on_dead=self.on_dead_answer,
+            patient=True,
         )
-        broker.consume(DocumentProgress, self.on_document_progress, patient=True)
+        broker.consume(DocumentProgress, self.on_document_progress, concurrency=4, prefetch=16, patient=True)
         broker.consume(FixIndexed, self.on_fix_indexed, patient=True)
+        broker.consume_unsigned(
+            DocumentOffered,
+            self.on_document_offered,
+            concurrency=4,
+            on_dead=self.on_dead_offer,
+            patient=True,
+            most_bytes=self.take_offer.rules.entry_bytes,
+        )
 
     async def on_answer_completed(self, message: AnswerCompleted, delivery: Delivery) -> None:
         await keep_answer(self.conversations, self.replies, delivery.lane, message)
@@ -41,3 +56,9 @@ class Handlers:
 
     async def on_fix_indexed(self, message: FixIndexed, delivery: Delivery) -> None:
         await self.fixes.indexed(message, delivery.passport.tenant)
+
+    async def on_document_offered(self, message: DocumentOffered, arrival: Arrival) -> None:
+        await self.take_offer(message, arrival.queued_at)
+
+    async def on_dead_offer(self, message: DocumentOffered, _: Arrival, error: SluiceError) -> None:
+        await self.take_offer.refuse(message, error)

@@ -239,6 +239,20 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fate:
+    """What became of an offer: refused, or the job that was made. A job that was made and is gone has no state."""
+
+    idempotency_key: str
+    body_sha256: str
+    refused: str | None
+    job_id: str | None
+    job_state: JobState | None
+    document_id: str | None
+    job_error: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """Where a list goes on: the newest first, after this row."""
 

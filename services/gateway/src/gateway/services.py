@@ -10,11 +10,24 @@ from gateway.limits import Limits
 from gateway.listen import Listen
 from gateway.login import LoginRules
 from gateway.people import People
-from gateway.ports import Accounts, ApiKeys, AuditLog, Catalog, Conversations, Fixes, Passwords, Principals
+from gateway.ports import (
+    Accounts,
+    ApiKeys,
+    AuditLog,
+    Catalog,
+    Conversations,
+    Fixes,
+    OfferFates,
+    Passwords,
+    Principals,
+)
+from gateway.replay import Replay
+from gateway.resend import Resend
 from gateway.search_logs import SearchLogs
 from gateway.settings import GatewaySettings
 from gateway.submit import Submit
 from gateway.teach import Teach
+from gateway.waiting import Explain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +37,7 @@ class Services:
     accounts: Accounts
     api_keys: ApiKeys
     keys: Keys
+    fates: OfferFates
     principals: Principals
     audit: AuditLog
     idempotency: Idempotency
@@ -40,3 +54,6 @@ class Services:
     fixes: Fixes
     teach: Teach
     search_logs: SearchLogs
+    resend: Resend
+    replay: Replay
+    explain: Explain

@@ -69,6 +69,13 @@ async def somebody(caller: CallerIn) -> Person:
     return caller.principal
 
 
+async def producer(caller: CallerIn) -> ApiKey:
+    """The program that calls, if it may upload; AccessDeniedError for a person."""
+    if not isinstance(caller.principal, ApiKey):
+        raise AccessDeniedError("this is for API keys: send the one that the documents were offered with")
+    return _check(caller.principal, Right.UPLOAD)
+
+
 def needs(right: Right) -> Callable[[Person], Awaitable[Person]]:
     """The person who calls, if they were granted the right; else AccessDeniedError."""
 
@@ -133,6 +140,7 @@ Reader = Annotated[Person, Depends(needs(Right.READ))]
 PresentReader = Annotated[Present[Person], Depends(_present_reader)]
 DocumentReader = Annotated[Principal, Depends(allows(Right.READ))]
 Uploader = Annotated[Principal, Depends(allows(Right.UPLOAD))]
+Producer = Annotated[ApiKey, Depends(producer)]
 PresentUploader = Annotated[Present[Person | ApiKey], Depends(_present_uploader)]
 Teacher = Annotated[Person, Depends(needs(Right.TEACH))]
 LogReader = Annotated[Person, Depends(needs(Right.LOGS))]
