@@ -10,6 +10,7 @@ from datetime import timedelta
 from fastapi import FastAPI
 
 from gateway import problems
+from gateway.adapters.index_tasks import RedisIndexTasks
 from gateway.adapters.sql_accounts import SqlAccounts
 from gateway.adapters.sql_audit import SqlAuditLog
 from gateway.adapters.sql_backlog import SqlBacklog
@@ -34,6 +35,7 @@ from gateway.database import Database
 from gateway.dispatch import Dispatch
 from gateway.handlers import Handlers
 from gateway.idempotency import Idempotency
+from gateway.indexes import Indexes
 from gateway.keys import Keys
 from gateway.limits import Limits
 from gateway.listen import Listen
@@ -55,6 +57,7 @@ from gateway.routes import (
     documentation,
     fixes,
     identity,
+    indexes,
     keys,
     knowledge,
     logs,
@@ -110,7 +113,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     documentation.install(app)
     app.add_middleware(BodyLimit, least=settings.max_body_bytes, larger={uploads.PATH: settings.max_upload_bytes})
     app.add_middleware(RequestContext, tracing=adapters.broker.tracing)
-    for part in (identity, operators, dead_letters, keys, chat, conversations, knowledge, offers, fixes, logs):
+    for part in (identity, operators, dead_letters, indexes, keys, chat, conversations, knowledge, offers, fixes, logs):
         app.include_router(part.router)
     app.include_router(uploads.create_router(settings))
     metrics = QueueMetrics(BrokerDepths(adapters.broker))
@@ -210,6 +213,14 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
             audit=audit,
             verifier=signer.verifier,
         ),
+        indexes=Indexes(
+            accounts=accounts,
+            tasks=RedisIndexTasks(adapters.broker),
+            publisher=publisher,
+            audit=audit,
+            signer=signer,
+            deadline=job_deadline,
+        ),
         explain=Explain(
             places=BrokerPlaces(adapters.broker),
             waiting=backlog,
@@ -231,6 +242,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
             replies=replies,
             take_offer=_take_offer(settings, services),
             job_ended=services.dispatch.wake,
+            indexes=services.indexes,
         ).register(adapters.broker)
         await adapters.broker.start()
         pause = timedelta(seconds=settings.reconcile_seconds)
@@ -250,6 +262,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
 
 
 def _take_offer(settings: GatewaySettings, services: Services) -> TakeOffer:
+    window = timedelta(seconds=settings.offer_window_seconds)
     return TakeOffer(
         keys=services.keys,
         fates=services.fates,
@@ -260,8 +273,8 @@ def _take_offer(settings: GatewaySettings, services: Services) -> TakeOffer:
         rules=OfferRules(
             entry_bytes=settings.max_offer_bytes,
             document_bytes=settings.max_file_bytes,
-            window=timedelta(seconds=settings.offer_window_seconds),
-            lifetime=timedelta(days=settings.offer_days),
+            window=window,
+            lifetime=timedelta(days=settings.idempotency_days) - window,
         ),
     )
 

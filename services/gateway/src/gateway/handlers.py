@@ -4,12 +4,20 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.indexes import Indexes
 from gateway.keep import keep_answer, keep_failure
 from gateway.offers import TakeOffer
 from gateway.ports import Catalog, Conversations, Fixes, Replies
 from sluice.broker import Arrival, Broker, Delivery
 from sluice.errors import SluiceError
-from sluice.messages import AnswerCompleted, DocumentOffered, DocumentProgress, FixIndexed
+from sluice.messages import (
+    AnswerCompleted,
+    DocumentOffered,
+    DocumentProgress,
+    FixIndexed,
+    IndexDamaged,
+    IndexProgress,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +30,7 @@ class Handlers:
     replies: Replies
     take_offer: TakeOffer
     job_ended: Callable[[], None]
+    indexes: Indexes
 
     def register(self, broker: Broker) -> None:
         broker.consume(
@@ -34,6 +43,8 @@ class Handlers:
         )
         broker.consume(DocumentProgress, self.on_document_progress, concurrency=4, prefetch=16, patient=True)
         broker.consume(FixIndexed, self.on_fix_indexed, patient=True)
+        broker.consume(IndexProgress, self.on_index_progress, patient=True)
+        broker.consume_unsigned(IndexDamaged, self.on_index_damaged, patient=True)
         broker.consume_unsigned(
             DocumentOffered,
             self.on_document_offered,
@@ -56,6 +67,12 @@ class Handlers:
 
     async def on_fix_indexed(self, message: FixIndexed, delivery: Delivery) -> None:
         await self.fixes.indexed(message, delivery.passport.tenant)
+
+    async def on_index_progress(self, message: IndexProgress, _: Delivery) -> None:
+        await self.indexes.progressed(message)
+
+    async def on_index_damaged(self, message: IndexDamaged, _: Arrival) -> None:
+        await self.indexes.mend(message)
 
     async def on_document_offered(self, message: DocumentOffered, arrival: Arrival) -> None:
         await self.take_offer(message, arrival.queued_at)

@@ -14,6 +14,7 @@ from gateway.records import (
     Document,
     Fate,
     FixRow,
+    IndexTask,
     Job,
     Page,
     Person,
@@ -353,3 +354,10 @@ class DeadLetters(Protocol):
 class Blobs(Protocol):
     async def put(self, scope: Scope, level: Level, path: tuple[str, ...], data: bytes) -> None: ...
     async def list(self, scope: Scope, level: Level, prefix: tuple[str, ...]) -> list[str]: ...
+
+
+class IndexTasks(Protocol):
+    """What operators asked of the index."""
+
+    async def keep(self, task: IndexTask) -> None: ...
+    async def find(self, task_id: str) -> IndexTask | None: ...

@@ -269,3 +269,23 @@ class AuditEntry:
     action: str
     target: str
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexTask:
+    """What an operator asked for, and how far it is; `rows` and the other counts are those of IndexProgress."""
+
+    id: str
+    tenant: str
+    access_level: Level
+    kind: str
+    state: str = "queued"
+    rows: int = 0
+    missing: int = 0
+    extra: int = 0
+    unusable: int = 0
+    error: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("done", "failed")

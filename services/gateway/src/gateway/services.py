@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gateway.ask import Ask
 from gateway.dispatch import Dispatch
 from gateway.idempotency import Idempotency
+from gateway.indexes import Indexes
 from gateway.keys import Keys
 from gateway.limits import Limits
 from gateway.listen import Listen
@@ -57,3 +58,4 @@ class Services:
     resend: Resend
     replay: Replay
     explain: Explain
+    indexes: Indexes

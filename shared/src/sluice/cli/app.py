@@ -8,6 +8,7 @@ from rich.console import Console
 from sluice.cli.dead import dead_discard, dead_list, dead_replay, dead_show
 from sluice.cli.demo.command import demo
 from sluice.cli.down import down
+from sluice.cli.index import index_rebuild, index_verify
 from sluice.cli.make_keys import keys
 from sluice.cli.people import person_add, tenant_add, tenant_list
 from sluice.cli.up import up
@@ -30,6 +31,10 @@ def create_app() -> typer.Typer:
     dead.command("show")(dead_show)
     dead.command("replay")(dead_replay)
     dead.command("discard")(dead_discard)
+    index = typer.Typer(no_args_is_help=True, help="The index of what can be found.")
+    index.command("verify")(index_verify)
+    index.command("rebuild")(index_rebuild)
+    app.add_typer(index, name="index")
     app.add_typer(tenant, name="tenant")
     app.add_typer(dead, name="dead")
     app.add_typer(person, name="person")

@@ -26,7 +26,7 @@ class BrokerPublisher:
         self._broker = broker
 
     async def publish(self, message: Message) -> None:
-        with _translated():
+        with translated():
             await self._broker.publish(message)
 
 
@@ -38,7 +38,7 @@ class BrokerGate:
         await self._room.admit()
 
     async def standing(self, kind: type[Message], lane: Level) -> int:
-        with _translated():
+        with translated():
             return await self._room.standing(kind, lane)
 
 
@@ -49,7 +49,7 @@ class BrokerDepths:
         self._depths = Depths(broker.redis, GROUPS)
 
     async def __call__(self) -> dict[str, Depth]:
-        with _translated():
+        with translated():
             return await self._depths()
 
 
@@ -58,27 +58,27 @@ class BrokerReplies:
         self._replies = broker.replies
 
     async def finish(self, lane: Level, request_id: str, event: Event) -> bool:
-        with _translated():
+        with translated():
             return await self._replies.finish(lane, request_id, event)
 
     async def fail(self, lane: Level, request_id: str, error: SluiceError) -> bool:
-        with _translated():
+        with translated():
             return await self._replies.fail(lane, request_id, error)
 
     async def finished(self, lane: Level, request_id: str) -> bool:
-        with _translated():
+        with translated():
             return await self._replies.finished(lane, request_id)
 
     async def listened(self, lane: Level, request_id: str) -> bool:
-        with _translated():
+        with translated():
             return await self._replies.listened(lane, request_id)
 
     async def cancel(self, lane: Level, request_id: str) -> None:
-        with _translated():
+        with translated():
             await self._replies.cancel(lane, request_id)
 
     async def read(self, lane: Level, request_id: str, after: str | None = None) -> AsyncGenerator[Event]:
-        with _translated():
+        with translated():
             async with aclosing(self._replies.read(lane, request_id, after)) as events:
                 async for event in events:
                     yield event
@@ -89,7 +89,7 @@ class BrokerNews:
         self._redis = broker.redis
 
     async def heard(self, kind: type[Message], within: timedelta) -> bool:
-        with _translated():
+        with translated():
             seconds, microseconds = await self._redis.time()
             now, end = seconds * 1000 + microseconds // 1000, time.monotonic() + within.total_seconds()
             while time.monotonic() < end:
@@ -105,7 +105,7 @@ class BrokerPlaces:
         self._places = broker.places
 
     async def find(self, stream: str, message_id: str) -> Place | None:
-        with _translated():
+        with translated():
             return await self._places.find(stream, message_id)
 
 
@@ -114,30 +114,31 @@ class BrokerDeadLetters:
         self._letters = DeadLetters(broker.redis)
 
     async def counts(self) -> dict[str, int]:
-        with _translated():
+        with translated():
             return await self._letters.counts()
 
     async def page(
         self, streams: Sequence[str], limit: int, before: tuple[int, int, str] | None = None
     ) -> list[DeadLetter]:
-        with _translated():
+        with translated():
             return await self._letters.page(streams, limit, before)
 
     async def get(self, stream: str, letter_id: str) -> DeadLetter | None:
-        with _translated():
+        with translated():
             return await self._letters.get(stream, letter_id)
 
     async def discard(self, letter: DeadLetter) -> bool:
-        with _translated():
+        with translated():
             return await self._letters.discard(letter)
 
     async def put_back(self, letter: DeadLetter) -> bool:
-        with _translated():
+        with translated():
             return await self._letters.put_back(letter)
 
 
 @contextmanager
-def _translated() -> Generator[None]:
+def translated() -> Generator[None]:
+    """What goes wrong with Redis as a TransientError."""
     try:
         yield
     except (RedisError, OSError) as error:
