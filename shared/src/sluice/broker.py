@@ -199,6 +199,8 @@ class Broker:
             await consumer.work.ensure_group()
         self._renewals = [asyncio.create_task(consumer.leases.renew()) for consumer in self._consumers]
         self._presence = Presence(self.redis, self._consumer, [consumer.work.stream for consumer in self._consumers])
+        client: Any = await self.faststream.connect()
+        client.xgroup_create = _group_is_there
         await self.faststream.start()
         self._upkeep = asyncio.create_task(self._keep_up())
         self._upkeep.add_done_callback(self._end_if_broken)
@@ -275,6 +277,10 @@ def _refused(error: Exception) -> bool:
     """Whether Redis answers but will not do it, for a reason that does not pass: a missing right, a wrong key."""
     passing = (OutOfMemoryError, ReadOnlyError)
     return isinstance(error, ResponseError) and not isinstance(error, passing) and "NOGROUP" not in str(error)
+
+
+async def _group_is_there(**_: Any) -> None:
+    """FastStream would make each group once more, which Redis refuses when it is out of memory."""
 
 
 async def _parse(raw: Any) -> StreamMessage[Any]:
