@@ -53,9 +53,6 @@ class GatewaySettings(CommonSettings, KeySettings):
     offer_window_seconds: float = Field(
         default=300, gt=0, description="How far an offer's time may lie from when Redis took it in."
     )
-    offer_days: float = Field(
-        default=7, gt=0, description="How old an offer may be when it is taken in at last, after waiting on its stream."
-    )
     max_files: int = Field(default=100, ge=1, le=500, description="Most files and URLs of one upload.")
     max_open_questions: int = Field(
         default=200, ge=1, description="Questions of all tenants that may wait for their answers; more get 429."
