@@ -30,6 +30,7 @@ check: install  ## ruff, pyright, import rules, contracts
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.contract.check
 	$(BIN)/python -m scripts.settings_table --check
+	$(BIN)/python -m scripts.asyncapi --check
 
 fix: install
 	$(BIN)/ruff check --fix .

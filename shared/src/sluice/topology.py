@@ -15,6 +15,7 @@ from sluice.messages import (
     IndexDamaged,
     IndexProgress,
     IndexRebuilt,
+    IndexVerified,
     LogsSearched,
     Message,
     QuestionAsked,
@@ -65,7 +66,8 @@ FLOWS: tuple[Flow, ...] = (
     Flow(LogsSearched, ("gateway",), "log-bridge", "a log search"),
     Flow(IndexDamaged, ("ingest-worker", "retriever"), "gateway", "a collection that was found to be damaged"),
     Flow(IndexRebuilt, ("gateway",), "ingest-worker", "a collection to make anew"),
-    Flow(IndexProgress, ("ingest-worker",), "gateway", "how far its rebuilding is"),
+    Flow(IndexVerified, ("gateway",), "ingest-worker", "a collection to compare with the blob store"),
+    Flow(IndexProgress, ("ingest-worker",), "gateway", "how far its rebuilding or comparing is"),
 )
 
 GROUPS: dict[str, str] = {stream: flow.receiver for flow in FLOWS for stream in flow.streams}

@@ -1,10 +1,13 @@
-"""/docs: the API to try out, from files of our own, so that the page asks no other host for anything."""
+"""/docs: the API to try out, from files of our own, so that the page asks no other host for anything.
+
+/asyncapi: the messages behind it.
+"""
 
 import base64
 import hashlib
 from importlib.resources import files
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
@@ -25,6 +28,13 @@ def install(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def get_docs() -> HTMLResponse:
         return HTMLResponse(page.body, headers=headers)
+
+    messages = (files("sluice") / "asyncapi.json").read_bytes()
+
+    @app.get("/asyncapi", response_class=Response, tags=["system"])
+    async def get_asyncapi() -> Response:
+        """The streams and their messages, as AsyncAPI 3.0."""
+        return Response(messages, media_type="application/json")
 
     app.mount(_ASSETS, StaticFiles(directory=str(files("fastapi_offline") / "static")))
 
