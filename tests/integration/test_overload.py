@@ -50,6 +50,8 @@ class SmallRedis:
 
     def nearly_fill(self) -> None:
         """So that little more can be written, and no more should be begun."""
+        for _ in range(10):
+            self.client.rpush(_BALLAST, os.urandom(_MEGABYTE))
         self.client.config_set("maxmemory", int(self.client.info("memory")["used_memory"] / 0.97))
 
     def free(self) -> None:
