@@ -129,3 +129,48 @@ async def test_a_log_knows_whether_anybody_reads_it_in_any_process(replies: Repl
 
 async def _unheard(replies: ReplyLog) -> bool:
     return not await replies.listened(LANE, "r")
+
+
+async def test_a_reader_of_many_and_of_large_events_gets_each_once_in_order(replies: ReplyLog) -> None:
+    """Large ones are not told over pub/sub; two readers share a subscription; writes share round trips."""
+    written = [f"{number} {'Zoë' * (3000 if number % 7 == 0 else 1)}\n" for number in range(100)]
+
+    async def read(request: str) -> list[str]:
+        return [event.data.get("text", event.name) async for event in replies.read(LANE, request)]
+
+    async def write(request: str) -> None:
+        writer = replies.writer(LANE, request, attempt=1)
+        for text in written:
+            await writer.append(token(text), token("and"))
+        await replies.finish(LANE, request, DONE)
+
+    requests = [f"r-{number}" for number in range(5)]
+    reading = [asyncio.create_task(read(request)) for request in requests * 2]
+    await asyncio.gather(*[write(request) for request in requests])
+    expected = [part for text in written for part in (text, "and")] + ["done"]
+    for got in await asyncio.wait_for(asyncio.gather(*reading), 20):
+        assert got == expected
+
+
+async def test_entries_that_are_told_are_not_read_again(replies: ReplyLog, client: Any) -> None:
+    got: list[str] = []
+
+    async def read() -> None:
+        async for event in replies.read(LANE, "r"):
+            got.append(event.name)
+
+    reading = asyncio.create_task(read())
+    writer = replies.writer(LANE, "r", attempt=1)
+    await writer.append(token("a"))
+    await until(lambda: got)
+    before = await _looks(client)
+    for number in range(50):
+        await writer.append(token("b"))
+        await until(lambda number=number: len(got) == number + 2)
+    assert await _looks(client) - before < 10
+    await replies.finish(LANE, "r", DONE)
+    await reading
+
+
+async def _looks(client: Any) -> int:
+    return (await client.info("commandstats"))["cmdstat_xrange"]["calls"]

@@ -8,28 +8,48 @@ import asyncio
 import json
 import logging
 import time
-from collections import defaultdict
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sluice.access import Level
 from sluice.connection import RedisClient
 from sluice.errors import PermanentError, SluiceError
+from sluice.following import Listener, LogEntry, Position, position
+from sluice.roundtrips import RoundTrips
 
 logger = logging.getLogger(__name__)
 _TERMINAL_ID = "4294967295-0"
 _LIFETIME = timedelta(hours=1)
-_SILENCE_SECONDS = 1.0
 _AGAIN_SECONDS = 0.25
 _OUTAGE_SECONDS = 60.0
 """How long a reader waits for a broker that is away: it comes back, and the log goes on."""
+
+
+_ENDED = "equal or smaller"
+"""What Redis says of an id behind which the log has gone on already."""
+_WRITE = """
+local cancelled, lines = redis.call('EXISTS', KEYS[2]), {}
+for i = 4, #ARGV, 2 do
+  lines[#lines + 1] = redis.call('XADD', KEYS[1], ARGV[1], 'event', ARGV[i], 'data', ARGV[i + 1])
+  lines[#lines + 1] = ARGV[i]
+  lines[#lines + 1] = ARGV[i + 1]
+end
+if #lines > 0 then
+  redis.call('EXPIRE', KEYS[1], ARGV[2])
+  local told = table.concat(lines, '\\n')
+  redis.call('PUBLISH', KEYS[1], #told <= tonumber(ARGV[3]) and told or '')
+end
+return cancelled
+"""
+_TOLD_BYTES = 4096
+"""More than that is not told to the readers: they look."""
 
 
 class CancelledByClientError(PermanentError):
@@ -60,8 +80,8 @@ class Event:
 class ReplyWriter:
     """Writes the events of one attempt, in order."""
 
-    def __init__(self, redis: RedisClient, key: str, attempt: int) -> None:
-        self._redis = redis
+    def __init__(self, write: "_Writes", key: str, attempt: int) -> None:
+        self._write = write
         self._key = key
         self._attempt = attempt
 
@@ -72,21 +92,29 @@ class ReplyWriter:
             CancelledByClientError: the asker is gone.
             SupersededError: a newer attempt, or the terminal event, has been written.
         """
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.exists(_cancel_key(self._key))
-        for event in events:
-            pipeline.xadd(self._key, _fields(event), id=f"{self._attempt}-*")
-        if events:
-            pipeline.expire(self._key, _LIFETIME)
-            pipeline.publish(self._key, "")
-        cancelled, *results = await pipeline.execute(raise_on_error=False)
-        for result in (cancelled, *results):
-            if isinstance(result, ResponseError) and "equal or smaller" in str(result):
-                raise SupersededError("a newer attempt writes this reply")
-            if isinstance(result, Exception):
-                raise result
+        try:
+            cancelled = await self._write(self._key, f"{self._attempt}-*", *events)
+        except ResponseError as error:
+            if _ENDED in str(error):
+                raise SupersededError("a newer attempt writes this reply") from None
+            raise
         if cancelled:
             raise CancelledByClientError("the request was cancelled")
+
+
+class _Writes:
+    """Writes of all requests, which share round trips."""
+
+    def __init__(self, redis: RedisClient, round_trips: RoundTrips) -> None:
+        self._script = redis.register_script(_WRITE)
+        self._round_trips = round_trips
+
+    async def __call__(self, key: str, entry_id: str, *events: Event) -> bool:
+        """Whether the request was cancelled. Raises ResponseError with _ENDED."""
+        parts = [part for event in events for part in (event.name, _json(event.data))]
+        lifetime = int(_LIFETIME.total_seconds())
+        keys = [key, _cancel_key(key)]
+        return bool(await self._round_trips.run(self._script, keys, entry_id, lifetime, _TOLD_BYTES, *parts))
 
 
 class ReplyLog:
@@ -94,23 +122,22 @@ class ReplyLog:
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
-        self._wakeups = _Wakeups(redis)
+        self._round_trips = RoundTrips(redis)
+        self._write = _Writes(redis, self._round_trips)
+        self._listener = Listener(redis)
 
     def writer(self, lane: Level, request_id: str, attempt: int) -> ReplyWriter:
         """Attempt 0 is for what comes before the answer itself."""
-        return ReplyWriter(self._redis, _key(lane, request_id), attempt)
+        return ReplyWriter(self._write, _key(lane, request_id), attempt)
 
     async def finish(self, lane: Level, request_id: str, event: Event) -> bool:
         """Writes the terminal event. False if there was one already."""
-        key = _key(lane, request_id)
         try:
-            await self._redis.xadd(key, _fields(event), id=_TERMINAL_ID)
+            await self._write(_key(lane, request_id), _TERMINAL_ID, event)
         except ResponseError as error:
-            if "equal or smaller" in str(error):
+            if _ENDED in str(error):
                 return False
             raise
-        await self._redis.expire(key, _LIFETIME)
-        await self._redis.publish(key, "")
         return True
 
     async def fail(self, lane: Level, request_id: str, error: SluiceError) -> bool:
@@ -135,27 +162,29 @@ class ReplyLog:
     async def read(self, lane: Level, request_id: str, after: str | None = None) -> AsyncGenerator[Event]:
         """Every event after the id `after`, once and in order, up to the terminal one; an outage only delays them."""
         key, last = _key(lane, request_id), after or "0-0"
-        if _position(last) >= _position(_TERMINAL_ID):
+        if position(last) >= position(_TERMINAL_ID):
             return
-        async with self._wakeups.of(key) as wakeup:
+        at = position(last)
+        async with self._listener.following(key) as follower:
             while True:
-                wakeup.clear()
-                entries = await self._entries(key, last)
-                for entry_id, fields in entries:
-                    last = entry_id.decode()
-                    event = Event(fields[b"event"].decode(), json.loads(fields[b"data"]), last)
+                entries = follower.after(at)
+                if entries is None:
+                    entries = await self._entries(key, at)
+                for entry in entries:
+                    at = entry.position
+                    event = Event(entry.name, json.loads(entry.data), f"{at[0]}-{at[1]}")
                     yield event
                     if event.terminal:
                         return
                 if not entries:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(wakeup.wait(), _SILENCE_SECONDS)
+                    await follower.wait()
 
-    async def _entries(self, key: str, last: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    async def _entries(self, key: str, after: Position) -> Sequence[LogEntry]:
         ends = time.monotonic() + _OUTAGE_SECONDS
         while True:
             try:
-                return await self._redis.xrange(key, f"({last}", "+")
+                entries = await self._round_trips.command("XRANGE", key, f"({after[0]}-{after[1]}", "+")
+                return [LogEntry.of(entry_id, fields) for entry_id, fields in entries]
             except (RedisConnectionError, RedisTimeoutError, OSError):
                 if time.monotonic() > ends:
                     raise
@@ -170,77 +199,16 @@ class ReplyLog:
         raise AssertionError("a reply log is read up to its terminal event")
 
     async def close(self) -> None:
-        await self._wakeups.close()
-
-
-class _Wakeups:
-    """Turns pub/sub messages of one connection into asyncio events, a key's readers at a time."""
-
-    def __init__(self, redis: RedisClient) -> None:
-        self._redis = redis
-        self._readers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
-        self._pubsub: Any = None
-        self._task: asyncio.Task[None] | None = None
-
-    @asynccontextmanager
-    async def of(self, key: str) -> AsyncGenerator[asyncio.Event]:
-        event = asyncio.Event()
-        self._readers[key].add(event)
-        try:
-            await self._change("subscribe", key)
-            yield event
-        finally:
-            self._readers[key].discard(event)
-            if not self._readers[key]:
-                del self._readers[key]
-                await self._change("unsubscribe", key)
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        if self._pubsub is not None:
-            await self._pubsub.aclose()
-
-    async def _change(self, command: str, key: str) -> None:
-        """A lost subscription only costs speed: readers look again after a second of silence."""
-        try:
-            if self._pubsub is None:
-                self._pubsub = self._redis.pubsub()
-            await getattr(self._pubsub, command)(key)
-            if self._task is None:
-                self._task = asyncio.create_task(self._listen(self._pubsub))
-        except RedisError as error:
-            logger.warning("replies.subscription-failed", extra={"error": type(error).__name__})
-
-    async def _listen(self, pubsub: Any) -> None:
-        while True:
-            try:
-                message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_SILENCE_SECONDS)
-            except RedisError as error:
-                logger.warning("replies.listening-failed", extra={"error": type(error).__name__})
-                await asyncio.sleep(_SILENCE_SECONDS)
-                continue
-            except RuntimeError:  # nothing is subscribed at this moment
-                await asyncio.sleep(0.02)
-                continue
-            if message:
-                for event in self._readers.get(message["channel"].decode(), ()):
-                    event.set()
+        await self._listener.close()
 
 
 def _key(lane: Level, request_id: str) -> str:
     return f"reply:{{{lane.lower()}:{request_id}}}"
 
 
-def _position(entry_id: str) -> tuple[int, int]:
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
-
-
 def _cancel_key(key: str) -> str:
     return f"{key}:cancelled"
 
 
-def _fields(event: Event) -> dict[Any, Any]:
-    return {"event": event.name, "data": json.dumps(event.data, ensure_ascii=False, default=str)}
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, default=str)

@@ -1,9 +1,10 @@
-"""Script calls that share round trips: what is called while others are on their way goes together as the next one.
+"""Calls of Redis that share round trips: what is called while others are on their way goes together as the next one.
 
-With a broker that syncs each write to its disk, a round trip costs more than the scripts that travel in it.
+With a broker that syncs each write to its disk, a round trip costs more than what travels in it.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +18,15 @@ _AT_ONCE = 200
 
 @dataclass(frozen=True)
 class _Call:
-    script: AsyncScript
-    keys: list[str]
-    arguments: list[Any]
+    """A command, and what sends a script itself if the server does not know it yet."""
+
+    command: tuple[Any, ...]
+    alone: Callable[[], Awaitable[Any]]
     answer: "asyncio.Future[Any]"
 
-    async def alone(self) -> None:
-        """Sends the script itself if the server does not know it yet."""
+    async def run(self) -> None:
         try:
-            self.settle(await self.script(keys=self.keys, args=self.arguments))
+            self.settle(await self.alone())
         except Exception as error:
             self.settle(error)
 
@@ -40,7 +41,7 @@ class _Call:
 
 
 class RoundTrips:
-    """Runs scripts, in the order of their calls."""
+    """Runs scripts and commands, in the order of their calls."""
 
     def __init__(self, redis: RedisClient) -> None:
         self._redis = redis
@@ -49,7 +50,15 @@ class RoundTrips:
 
     async def run(self, script: AsyncScript, keys: list[str], *arguments: Any) -> Any:
         """The script's result. Raises redis.RedisError."""
-        call = _Call(script, keys, list(arguments), asyncio.get_running_loop().create_future())
+        command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
+        return await self._call(command, lambda: script(keys=keys, args=list(arguments)))
+
+    async def command(self, *command: Any) -> Any:
+        """The command's result, as redis-py gives it. Raises redis.RedisError."""
+        return await self._call(command, lambda: self._redis.execute_command(*command))
+
+    async def _call(self, command: tuple[Any, ...], alone: Callable[[], Awaitable[Any]]) -> Any:
+        call = _Call(command, alone, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if self._sending is None:
             self._sending = asyncio.create_task(self._send())
@@ -69,13 +78,13 @@ class RoundTrips:
 
     async def _together(self, calls: list[_Call]) -> None:
         if len(calls) == 1:
-            await calls[0].alone()
+            await calls[0].run()
             return
         pipeline = self._redis.pipeline(transaction=False)
         for call in calls:
-            pipeline.evalsha(call.script.sha, len(call.keys), *call.keys, *call.arguments)
+            pipeline.execute_command(*call.command)
         for call, result in zip(calls, await pipeline.execute(raise_on_error=False), strict=True):
             if isinstance(result, NoScriptError):
-                await call.alone()
+                await call.run()
             else:
                 call.settle(result)

@@ -1,0 +1,169 @@
+"""Readers of reply logs in this process: one pub/sub connection brings all of them what is written.
+
+A writer tells the entry itself, so that a reader needs no look into the log as long as the ids follow each other. Where
+one is missing, or nothing came for a while, or the connection was made anew, it looks.
+"""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from redis.exceptions import RedisError
+
+from sluice.connection import RedisClient
+
+logger = logging.getLogger(__name__)
+_SILENCE_SECONDS = 1.0
+_IDLE_SECONDS = 0.02
+Position = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An entry of a reply log, its data as JSON."""
+
+    position: Position
+    name: str
+    data: bytes
+
+    @classmethod
+    def of(cls, entry_id: bytes | str, fields: dict[bytes, bytes]) -> Self:
+        return cls(position(entry_id), fields[b"event"].decode(), fields[b"data"])
+
+    @classmethod
+    def told(cls, payload: bytes) -> list[Self]:
+        """What a writer published: three lines an entry, or nothing where that would be much."""
+        lines = payload.split(b"\n")
+        parts = zip(lines[::3], lines[1::3], lines[2::3], strict=False)
+        return [cls(position(entry_id), name.decode(), data) for entry_id, name, data in parts]
+
+
+def position(entry_id: bytes | str) -> Position:
+    """An entry's id in a form that can be compared."""
+    text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    attempt, _, sequence = text.partition("-")
+    return int(attempt), int(sequence or 0)
+
+
+class Follower:
+    """What one reader was told since it asked last."""
+
+    def __init__(self) -> None:
+        self._told: list[LogEntry] = []
+        self._has_to_look = True
+        self._woken = asyncio.Event()
+        self.silent = False
+
+    def hear(self, entries: Iterable[LogEntry]) -> None:
+        self.silent = False
+        self._told += entries
+        self._woken.set()
+
+    def look(self) -> None:
+        """Has the reader look into the log."""
+        self._has_to_look = True
+        self._woken.set()
+
+    def after(self, last: Position) -> Sequence[LogEntry] | None:
+        """What was told behind the position; None when that has a gap, and the log has to be read."""
+        told, self._told = self._told, []
+        looks, self._has_to_look = self._has_to_look, False
+        if looks:
+            return None
+        fresh: list[LogEntry] = []
+        for entry in told:
+            if entry.position <= last:
+                continue
+            if entry.position != (last[0], last[1] + 1):
+                return None
+            last = entry.position
+            fresh.append(entry)
+        return fresh
+
+    async def wait(self) -> None:
+        """Until there is something."""
+        self._woken.clear()
+        if not self._told and not self._has_to_look:
+            await self._woken.wait()
+
+
+class Listener:
+    """Subscribed to the logs that anybody here reads."""
+
+    def __init__(self, redis: RedisClient) -> None:
+        self._redis = redis
+        self._followers: defaultdict[str, set[Follower]] = defaultdict(set)
+        self._pubsub: Any = None
+        self._task: asyncio.Task[None] | None = None
+        self._swept = time.monotonic()
+
+    @asynccontextmanager
+    async def following(self, key: str) -> AsyncGenerator[Follower]:
+        follower = Follower()
+        self._followers[key].add(follower)
+        try:
+            await self._change("subscribe", key)
+            yield follower
+        finally:
+            self._followers[key].discard(follower)
+            if not self._followers[key]:
+                del self._followers[key]
+                await self._change("unsubscribe", key)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        if self._pubsub is not None:
+            await self._pubsub.aclose()
+
+    async def _change(self, command: str, key: str) -> None:
+        """A lost subscription only costs speed: readers look again after a second of silence."""
+        try:
+            if self._pubsub is None:
+                self._pubsub = self._redis.pubsub()
+            await getattr(self._pubsub, command)(key)
+        except RedisError as error:
+            logger.warning("replies.subscription-failed", extra={"error": type(error).__name__})
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen(self._pubsub))
+
+    async def _listen(self, pubsub: Any) -> None:
+        while True:
+            self._sweep()
+            try:
+                message = await pubsub.get_message(timeout=_SILENCE_SECONDS)
+            except RedisError as error:
+                logger.warning("replies.listening-failed", extra={"error": type(error).__name__})
+                await asyncio.sleep(_SILENCE_SECONDS)
+            except RuntimeError:  # nothing is subscribed at this moment
+                await asyncio.sleep(_IDLE_SECONDS)
+            else:
+                if message is not None:
+                    self._spread(message["type"], message["channel"].decode(), message["data"])
+
+    def _spread(self, kind: str, key: str, payload: Any) -> None:
+        """A subscription begins: what was written before it is in the log alone."""
+        followers = self._followers.get(key, ())
+        entries = LogEntry.told(payload) if kind == "message" and followers else []
+        for follower in followers:
+            if entries:
+                follower.hear(entries)
+            elif kind != "unsubscribe":
+                follower.look()
+
+    def _sweep(self) -> None:
+        """Has those look that have heard nothing since the last time, once a second."""
+        if time.monotonic() - self._swept < _SILENCE_SECONDS:
+            return
+        self._swept = time.monotonic()
+        for followers in self._followers.values():
+            for follower in followers:
+                if follower.silent:
+                    follower.look()
+                follower.silent = True
