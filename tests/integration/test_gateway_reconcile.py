@@ -7,6 +7,7 @@ import httpx2
 from sqlalchemy import update
 
 from gateway.models import jobs
+from gateway.records import Document, Job
 from sluice.access import Level
 from sluice.messages import DocumentDeleted, DocumentProgress, DocumentSubmitted, JobState
 from tests.support.gateway import RunningGateway, Workers
@@ -25,6 +26,14 @@ async def _uploaded(client: httpx2.AsyncClient) -> dict[str, Any]:
 async def _set(gateway: RunningGateway, **changes: Any) -> None:
     async with gateway.adapters.database.write() as connection:
         await connection.execute(update(jobs).values(changes))
+
+
+async def _found(gateway: RunningGateway, job_id: str) -> tuple[Job, Document]:
+    tenant = await gateway.services.accounts.tenant("default")
+    assert tenant is not None
+    found = await gateway.services.catalog.job(tenant.id, job_id)
+    assert found is not None
+    return found
 
 
 async def _tell(workers: Workers, message: DocumentSubmitted | DocumentDeleted, state: JobState) -> None:
@@ -71,6 +80,21 @@ async def test_a_job_within_its_deadline_is_left_alone(gateway: RunningGateway, 
         answer = await admin.post(DOCUMENTS, files=[("files", ("b.txt", b"two"))])
         await until(lambda: _is(admin, late["job_id"], "failed"), what="the late job's end")
         assert await _job_state(admin, answer.json()["jobs"][0]["job_id"]) == "queued"
+
+
+async def test_when_a_message_was_sent_is_noted_once(any_gateway: RunningGateway, workers: Workers) -> None:
+    """A sender that comes later does not move the deadline; on SQLite and on PostgreSQL."""
+    async with await any_gateway.admin() as admin:
+        accepted = await _uploaded(admin)
+        catalog, long_ago = any_gateway.services.catalog, datetime.now(UTC) - timedelta(hours=1)
+        await _set(any_gateway, published_at=long_ago)
+        job, _ = await _found(any_gateway, accepted["job_id"])
+        await catalog.published(job, datetime.now(UTC))
+        assert (await _found(any_gateway, accepted["job_id"]))[0].published_at == long_ago
+        fresh = await catalog.again(job)
+        assert fresh is not None
+        await catalog.published(job, datetime.now(UTC))  # of the run before
+        assert (await _found(any_gateway, accepted["job_id"]))[0].published_at is None
 
 
 async def test_a_deletion_that_failed_is_begun_again_after_a_while(

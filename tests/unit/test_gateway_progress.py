@@ -54,6 +54,8 @@ def _told(state: str, **fields: Any) -> DocumentProgress:
         (_job("indexing", attempt=1), _told("fetching", attempt=2)),
         (_job("fetching", attempt=2), _told("done", attempt=1)),
         (_job("queued", attempt=3), _told("deleted", attempt=2)),
+        (_job("queued", run=2), _told("failed", run=2)),
+        (_job("parsing", run=2), _told("done", run=1)),
     ],
 )
 def test_a_job_goes_forward(job: Job, told: DocumentProgress) -> None:
@@ -69,6 +71,9 @@ def test_a_job_goes_forward(job: Job, told: DocumentProgress) -> None:
         (_job("fetching", attempt=2), _told("indexing", attempt=1)),
         (_job("fetching", attempt=2), _told("failed", attempt=1)),
         (_job("done"), _told("failed")),
+        (_job("queued", run=2), _told("indexing", attempt=3)),
+        (_job("queued", run=2), _told("failed", attempt=3)),
+        (_job("queued"), _told("parsing", run=2)),
         (_job("failed"), _told("done", attempt=2)),
         (_job("deleted"), _told("done", attempt=2)),
     ],
