@@ -410,6 +410,32 @@ async def test_a_stopping_worker_gives_back_what_it_cannot_finish_at_once_and_un
     assert attempts == [1, 1, 1]
 
 
+@pytest.mark.parametrize("prefetch", [0, 4])
+async def test_a_drain_that_cuts_work_off_tells_of_no_error(
+    any_redis: RedisServer, office: Office, client: Any, caplog: pytest.LogCaptureFixture, prefetch: int
+) -> None:
+    """Neither of what had begun, nor of the reading that waited for it."""
+    begun: list[str] = []
+
+    async def stuck(message: QuestionAsked, _: Delivery) -> None:
+        begun.append(message.question)
+        await asyncio.Event().wait()
+
+    options = {"concurrency": 2, "prefetch": prefetch, "settings": {"shutdown_grace_seconds": 0.2}}
+    async with consuming(any_redis, office, stuck, **options) as broker:
+        for number in range(12):
+            await broker.publish(question(office, str(number)))
+        await until(lambda: len(begun) == 2)
+        await until(lambda: _pending(client, 2 + min(prefetch, 1)))
+    assert [record.getMessage() for record in caplog.records if record.levelname in ("ERROR", "CRITICAL")] == []
+    assert await client.xlen(STREAM) == 12
+    assert not await _pending(client, 1)
+
+
+async def _pending(client: Any, least: int) -> bool:
+    return (await client.xpending(STREAM, "retriever"))["pending"] >= least
+
+
 async def test_a_job_of_several_leases_starts_once_while_another_worker_watches(
     any_redis: RedisServer, office: Office, client: Any
 ) -> None:

@@ -211,8 +211,10 @@ class Broker:
             self._stopping = True
             self._upkeep.cancel()
             await asyncio.wait([self._upkeep], timeout=_POLL_MS / 1000)
+        for consumer in self._consumers:
+            consumer.subscriber.running = False  # else it would read once more before FastStream stops it
         for intake in self._intakes:
-            intake.stop()
+            await intake.stop()
         await self.faststream.stop()
         await asyncio.gather(*[intake.drain(self._settings.shutdown_grace_seconds) for intake in self._intakes])
         for renewal in self._renewals:

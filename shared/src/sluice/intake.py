@@ -23,10 +23,19 @@ class Intake:
         self._read_ahead = read_ahead
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
 
     async def take(self, read: Mapping[str, Any]) -> None:
         """Returns when the next entries may be read: all of these have begun and, unless they are to be read ahead of
         a free place, there is one. What has not begun when the intake stops is left to be given back."""
+        self._at_rest.clear()
+        try:
+            await self._take(read)
+        finally:
+            self._at_rest.set()
+
+    async def _take(self, read: Mapping[str, Any]) -> None:
         for entry_id, fields in zip(read["message_ids"], read["data"], strict=True):
             await self._places.acquire()
             if self._stopping:
@@ -38,9 +47,11 @@ class Intake:
             async with self._places:
                 pass
 
-    def stop(self) -> None:
-        """Begins nothing more."""
+    async def stop(self) -> None:
+        """Begins nothing more. Who reads for it is sent home: cancelled where it waits, it would be told as an error."""
         self._stopping = True
+        self._places.release()
+        await self._at_rest.wait()
 
     async def drain(self, seconds: float) -> None:
         """Waits so long for what has begun, then cancels it."""
