@@ -1,13 +1,16 @@
 """The outside of a worker: when it is ready, and when it must not start."""
 
 import asyncio
+from datetime import UTC, datetime
+from typing import Any
 
 import httpx2
 import pytest
 import uvicorn
 
-from sluice.broker import Broker
+from sluice.broker import Broker, Delivery
 from sluice.errors import ConfigurationError, TransientError
+from sluice.messages import LogsSearched
 from sluice.service import Check, create_worker_app
 from sluice.settings import CommonSettings
 from tests.support.identity import Office
@@ -20,7 +23,8 @@ class Worker:
     def __init__(self, redis_url: str, office: Office, check: Check) -> None:
         self.port = free_port()
         settings = CommonSettings(redis_url=redis_url, port=self.port)
-        app = create_worker_app(Broker(settings, service="worker", verifier=office.verifier), checks=[check])
+        self.broker = Broker(settings, service="worker", verifier=office.verifier)
+        app = create_worker_app(self.broker, checks=[check])
         self.server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None))
 
     async def get(self, path: str) -> httpx2.Response:
@@ -37,6 +41,8 @@ async def test_a_worker_is_ready_while_what_it_needs_answers(
 ) -> None:
     with running(valkey_server(tmp_path_factory.mktemp("valkey"))) as valkey:
         worker = Worker(valkey.url, office, fine)
+        handled: list[str] = []
+        worker.broker.consume(LogsSearched, _note(handled))
         serving = asyncio.create_task(worker.server.serve())
         await until(lambda: _status(worker, "/readyz", 200))
         assert (await worker.get("/healthz")).json() == {"status": "alive"}
@@ -47,8 +53,22 @@ async def test_a_worker_is_ready_while_what_it_needs_answers(
         assert (await worker.get("/healthz")).status_code == 200
         valkey.start()
         await until(lambda: _status(worker, "/readyz", 200))
+        await worker.broker.publish(_search(office, "after"))
+        await until(lambda: handled == ["after"], what="a message handled after the restart")
         worker.server.should_exit = True
         await serving
+
+
+def _note(handled: list[str]) -> Any:
+    async def handler(message: LogsSearched, _: Delivery) -> None:
+        handled.append(message.query)
+
+    return handler
+
+
+def _search(office: Office, query: str) -> LogsSearched:
+    now = datetime.now(UTC)
+    return office.message(LogsSearched, query=query, start=now, end=now)
 
 
 async def test_what_is_away_at_the_start_is_waited_for(valkey: RedisServer, office: Office) -> None:
