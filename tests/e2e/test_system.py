@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx2
 import pytest
+import redis
 
+from sluice.topology import FLOWS, GROUPS
 from tests.e2e.conftest import RIGHTS, People, System, Vendors, people_of
 from tests.providers import says
 from tests.support import documents
@@ -261,6 +263,23 @@ def test_no_log_line_holds_what_people_wrote(stocked: People, system: System, ve
     assert "document.indexed" in logs
     for secret in ("zanzibar", "payments desk", "shift lead", "a long enough password", "test-gemini-key"):
         assert secret not in logs
+
+
+def test_each_stream_is_read_and_written_by_those_whom_the_table_names(
+    stocked: People, system: System, vendors: Vendors
+) -> None:
+    vendors.fail_all()
+    stocked.internal.ask("How much may an agent refund alone?")
+    client = redis.Redis(port=int(system.environment["SLUICE_VALKEY_PORT"]))
+    groups = {stream: [group["name"].decode() for group in client.xinfo_groups(stream)] for stream in GROUPS}
+    assert groups == {stream: [receiver] for stream, receiver in GROUPS.items()}
+    read = {stream for stream, number in system.samples("gateway", "sluice_stream_consumers").items() if number}
+    assert read == set(GROUPS)
+    for service in ("gateway", "ingest-worker", "retriever", "llm-router"):
+        may = {stream for flow in FLOWS if service in flow.senders for stream in flow.streams}
+        written = {stream for stream, number in system.samples(service, "sluice_published_total").items() if number}
+        assert written, service
+        assert written <= may
 
 
 def test_the_first_admin_signs_in_with_the_password_from_the_settings(system: System) -> None:

@@ -1,10 +1,12 @@
 """The whole system, started as an operator starts it, on free ports."""
 
 import os
+import re
 import secrets
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,6 +93,16 @@ class System:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(90)
+
+    def samples(self, service: str, metric: str) -> Counter[str]:
+        """The metric's values by stream, of all processes of the service together."""
+        prefix, found = f"SLUICE_{service.upper().replace('-', '_')}_", Counter[str]()
+        for name, port in self.environment.items():
+            if name.startswith(prefix) and name.endswith("PORT"):
+                text = httpx2.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+                for stream, value in re.findall(rf'^{metric}{{stream="([^"]+)"}} (\S+)$', text, re.M):
+                    found[stream] += int(float(value))
+        return found
 
     def tenant(self) -> str:
         """A tenant of its own, as an operator makes one."""
