@@ -57,6 +57,10 @@ class Workers:
         """The next message of the stream."""
         return await asyncio.wait_for(self._taken[kind.stream_of(lane)].get(), 20)
 
+    async def next(self, kind: type[M], lane: Level = Level.INTERNAL) -> M:
+        """The same, however long it takes."""
+        return await self._taken[kind.stream_of(lane)].get()
+
     def idle(self) -> bool:
         """Nothing came that was not taken."""
         return all(queue.empty() for queue in self._taken.values())

@@ -249,6 +249,8 @@ class Fate:
     job_state: JobState | None
     document_id: str | None
     job_error: str | None
+    superseded: bool
+    """A later upload took the document's place, or it is being deleted."""
     created_at: datetime
 
 

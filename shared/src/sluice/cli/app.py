@@ -9,6 +9,7 @@ from sluice.cli.dead import dead_discard, dead_list, dead_replay, dead_show
 from sluice.cli.demo.command import demo
 from sluice.cli.down import down
 from sluice.cli.index import index_rebuild, index_verify
+from sluice.cli.ingest.command import ingest
 from sluice.cli.make_keys import keys
 from sluice.cli.people import person_add, tenant_add, tenant_list
 from sluice.cli.up import up
@@ -21,6 +22,7 @@ def create_app() -> typer.Typer:
     app.command()(down)
     app.command()(demo)
     app.command()(keys)
+    app.command()(ingest)
     tenant = typer.Typer(no_args_is_help=True, help="Tenants of the running system.")
     tenant.command("add")(tenant_add)
     tenant.command("list")(tenant_list)

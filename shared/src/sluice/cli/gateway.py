@@ -41,9 +41,17 @@ class Gateway:
     def delete(self, path: str, **query: Any) -> Any:
         return self._call("DELETE", path, params=query)
 
-    def upload(self, path: str, files: Sequence[tuple[str, bytes]], fields: dict[str, str]) -> Any:
+    def upload(
+        self,
+        path: str,
+        files: Sequence[tuple[str, bytes]],
+        fields: dict[str, str],
+        *,
+        idempotency_key: str | None = None,
+    ) -> Any:
         """Files by name and content, as multipart."""
-        return self._call("POST", path, files=[("files", file) for file in files], data=fields)
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._call("POST", path, files=[("files", file) for file in files], data=fields, headers=headers)
 
     @contextmanager
     def events(self, path: str, body: dict[str, Any]) -> Generator[Iterator[httpx2.ServerSentEvent]]:

@@ -28,6 +28,7 @@ class CliSettings(Environment):
         default=None, description="Where the commands find the gateway; by default on its port here."
     )
 
+    api_key: SecretStr | None = Field(default=None, description="The API key that `sluice ingest` offers files with.")
     admin_email: str = Field(default="admin@razorpay.com", description="The first admin, in the tenant `default`.")
 
     gateway_port: int = Field(default=8000, description="Port of the HTTP API.")

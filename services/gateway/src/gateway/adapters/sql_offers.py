@@ -3,18 +3,25 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, false, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.adapters.sql import newest_first, once_more
 from gateway.database import Database
+from gateway.models import documents, jobs
 from gateway.models import idempotency_keys as rows
-from gateway.models import jobs
-from gateway.records import ApiKey, Fate, Page
+from gateway.records import ApiKey, DocumentState, Fate, Page
 from sluice.messages import JobState
 
-_FATE = select(rows, jobs.c.state.label("job_state"), jobs.c.document_id, jobs.c.error.label("job_error")).select_from(
-    rows.outerjoin(jobs, rows.c.job_id == jobs.c.id)
+_OLD = or_(documents.c.generation > jobs.c.generation, documents.c.state == DocumentState.DELETING)
+_FATE = select(
+    rows,
+    jobs.c.state.label("job_state"),
+    jobs.c.document_id,
+    jobs.c.error.label("job_error"),
+    func.coalesce(_OLD, false()).label("superseded"),
+).select_from(
+    rows.outerjoin(jobs, rows.c.job_id == jobs.c.id).outerjoin(documents, jobs.c.document_id == documents.c.id)
 )
 
 
@@ -81,5 +88,6 @@ def _fate(row: RowMapping) -> Fate:
         job_state=JobState(row["job_state"]) if row["job_state"] else None,
         document_id=row["document_id"],
         job_error=row["job_error"],
+        superseded=bool(row["superseded"]),
         created_at=row["created_at"],
     )

@@ -23,6 +23,7 @@ class FateOut(Output):
     job_id: str | None
     document_id: str | None
     error: str | None
+    superseded: bool
     created_at: datetime
 
 
@@ -54,5 +55,6 @@ def _out(fate: Fate) -> FateOut:
         job_id=fate.job_id,
         document_id=fate.document_id,
         error=fate.job_error if fate.job_id else fate.refused,
+        superseded=fate.superseded,
         created_at=fate.created_at,
     )

@@ -1,0 +1,1 @@
+"""`sluice ingest`: a folder offered as a bulk producer offers it."""
