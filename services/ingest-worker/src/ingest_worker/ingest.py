@@ -27,6 +27,7 @@ from sluice.embedding import Embedder
 from sluice.errors import PermanentError, UnreadableDocumentError
 from sluice.index import IndexedChunk
 from sluice.messages import DocumentReference, JobState
+from sluice.tracing import step
 
 logger = logging.getLogger(__name__)
 PART_CHUNKS = 256
@@ -77,17 +78,19 @@ class Ingest:
         await self._begin(document, scope)
         file = await self._original(document, scope, report)
         await report(JobState.PARSING)
-        parsed = await self._parse(file.data, file.name)
+        with step("parse"):
+            parsed = await self._parse(file.data, file.name)
         chunks = await asyncio.to_thread(split, parsed.sections)
         if not chunks:
             raise UnreadableDocumentError(f"no text found in this {parsed.kind} file")
         title = (document.url and parsed.title) or document.title
         rows = [_row(document, scope, title, chunk) for chunk in chunks]
         parts = [rows[start : start + PART_CHUNKS] for start in range(0, len(rows), PART_CHUNKS)]
-        with self._embedding():
+        with step("embed"), self._embedding():
             await self._keep_vectors(document, scope, parts, report)
         await report(JobState.INDEXING, done=len(rows), total=len(rows))
-        await self._fill_index(document, scope, len(parts))
+        with step("index.upsert"):
+            await self._fill_index(document, scope, len(parts))
         _log(document, parsed, len(rows))
         return Indexed(len(rows), title)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from llm_router.chain import Chain, Finished, Restart, Step, Token
 from llm_router.citations import CitationFilter
 from llm_router.ports import NOT_COUNTED, Inquiry, Writer
+from sluice import tracing
 from sluice.messages import Passage, Usage
 from sluice.replies import CancelledByClientError, Event
 
@@ -92,7 +93,9 @@ class Answer:
         shown = _Shown(len(inquiry.passages), attempt)
         try:
             await writer.append(*self._opening(inquiry, attempt, redelivered=delivery > 1))
-            finished = await _relay(self.chain.answer(inquiry, deadline=deadline, attempt=attempt), shown, writer)
+            with tracing.step("models.answer"):
+                finished = await _relay(self.chain.answer(inquiry, deadline=deadline, attempt=attempt), shown, writer)
+                tracing.note({"sluice.tier": finished.tier})
         except CancelledByClientError:
             return shown.answered("cancelled")
         return shown.answered(finished.finish_reason, finished.usage)

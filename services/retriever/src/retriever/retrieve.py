@@ -7,6 +7,7 @@ from retriever.ports import PassageIndex
 from sluice.access import Scope
 from sluice.embedding import Embedder
 from sluice.index import Found
+from sluice.tracing import step
 
 _FIXES = 3
 
@@ -29,11 +30,13 @@ class Retrieve:
         Raises:
             TransientError: a server of the index is away.
         """
-        vector = await self.embedder.embed_query(search_query)
-        fixes, chunks = await asyncio.gather(
-            self.index.find_fixes(scope, vector, _FIXES, do_without=do_without),
-            self.index.find(scope, vector, self.passages, do_without=do_without),
-        )
+        with step("embed"):
+            vector = await self.embedder.embed_query(search_query)
+        with step("index.find"):
+            fixes, chunks = await asyncio.gather(
+                self.index.find_fixes(scope, vector, _FIXES, do_without=do_without),
+                self.index.find(scope, vector, self.passages, do_without=do_without),
+            )
         matching = [fix for fix in fixes.passages if fix.score >= self.fix_threshold]
         passages = [*matching, *chunks.passages][: self.passages]
         return Found(passages, fixes.restoring or chunks.restoring)
