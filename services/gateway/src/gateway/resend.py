@@ -38,10 +38,10 @@ class Resend:
             holder = await self._remover(document.tenant_id, job.created_by, document.access_level, Right.UPLOAD)
             await self.submit.publish(holder, document, job)
             return
-        principal = await self._still(job.created_by, Right.UPLOAD, document.access_level)
+        principal = await self.still(job.created_by, Right.UPLOAD, document.access_level)
         if principal is None:
             await self.catalog.fail_job(job.id, _NOT_ANY_MORE, run=job.run)
-        elif document.url is not None or await self._stored(Holder.of(principal), job, document):
+        elif document.url is not None or await self.stored(Holder.of(principal), job, document):
             await self._index(principal, job, document)
         elif job.updated_at < datetime.now(UTC) - _UPLOAD_TIME:
             await self.catalog.fail_job(job.id, "the upload was cut off: upload it again", run=job.run)
@@ -50,13 +50,13 @@ class Resend:
         if fix.state is FixState.WITHDRAWING:
             holder = await self._remover(fix.tenant_id, fix.created_by, fix.access_level, Right.TEACH)
             await self.teach.publish(holder, fix)
-        elif teacher := await self._still(fix.created_by, Right.TEACH, fix.access_level):
+        elif teacher := await self.still(fix.created_by, Right.TEACH, fix.access_level):
             await self.teach.publish(Holder.of(teacher), fix)
         else:
             await self.fixes.fail(fix, _NOT_ANY_MORE)
 
     async def turn(self, turn: Turn, person_id: str) -> None:
-        person = await self._still(person_id, Right.READ, turn.lane)
+        person = await self.still(person_id, Right.READ, turn.lane)
         if isinstance(person, Person):
             await self.ask.publish(person, turn)
             return
@@ -70,7 +70,8 @@ class Resend:
         else:
             await self.submit.publish(Holder.of(principal), document, job)
 
-    async def _stored(self, holder: Holder, job: Job, document: Document) -> bool:
+    async def stored(self, holder: Holder, job: Job, document: Document) -> bool:
+        """Whether the uploaded file is there."""
         *folder, name = original_path(document, job)
         scope = self.submit.errand(holder, document, job).passport().scope
         return name in await self.blobs.list(scope, document.access_level, tuple(folder))
@@ -86,7 +87,7 @@ class Resend:
             raise NotFoundError("there is no such tenant")
         return Holder(tenant=tenant.slug, subject=person_id, clearance=level, rights=frozenset({right}))
 
-    async def _still(self, principal_id: str, right: Right, level: Level) -> Principal | None:
+    async def still(self, principal_id: str, right: Right, level: Level) -> Principal | None:
         """Who asked, as they are now, if they may still do this."""
         principal = await self.principals.principal(principal_id)
         may = principal and right in principal.rights and level in principal.clearance.readable

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
+from typing import Literal
 
 from fastapi import APIRouter, Response
+from pydantic import Field
 
 from gateway.records import ApiKey, Document, DocumentState, Job, Person
 from gateway.routes.dependencies import DocumentReader, Present, PresentUploader, ServicesIn, Uploader
@@ -13,7 +16,7 @@ from gateway.routes.schemas import IdPath, Listing, Output, PageIn, listing
 from gateway.routes.streaming import EVENT_STREAM, event_stream
 from gateway.services import Services
 from sluice.access import Level
-from sluice.errors import SluiceError
+from sluice.errors import SluiceError, TransientError
 from sluice.messages import JobState
 from sluice.replies import Event
 
@@ -39,6 +42,20 @@ class JobOut(Output):
     updated_at: datetime
 
 
+class WaitingOut(Output):
+    """Why a job is not done: `detail` says it in words. `due`: when it is tried again."""
+
+    state: Literal["turn", "unsent", "waiting", "running", "delayed", "dead"]
+    detail: str
+    attempt: int
+    since: datetime | None
+    due: datetime | None
+
+
+class JobNow(JobOut):
+    waiting: WaitingOut | None = Field(description="Null when the job has ended, or the queue cannot be asked now.")
+
+
 class DocumentOut(Output):
     id: str
     title: str
@@ -53,8 +70,17 @@ class DocumentOut(Output):
 
 
 @router.get("/jobs/{job_id}")
-async def get_job(job_id: IdPath, uploader: Uploader, services: ServicesIn) -> JobOut:
-    return job_out(*await services.submit.find_job(uploader, job_id))
+async def get_job(job_id: IdPath, uploader: Uploader, services: ServicesIn) -> JobNow:
+    job, document = await services.submit.find_job(uploader, job_id)
+    return JobNow(**job_out(job, document).model_dump(), waiting=await _waiting(services, job))
+
+
+async def _waiting(services: Services, job: Job) -> WaitingOut | None:
+    """A broker that is away hides why, not the job."""
+    with suppress(TransientError):
+        if why := await services.explain(job):
+            return WaitingOut.model_validate(why)
+    return None
 
 
 @router.get("/jobs/{job_id}/events", response_class=Response, responses=EVENT_STREAM)
