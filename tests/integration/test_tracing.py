@@ -225,7 +225,9 @@ async def test_a_collector_that_is_dead_or_silent_slows_nothing(
 async def test_what_is_buried_fails_its_span_by_the_errors_class(
     empty_valkey: RedisServer, office: Office, collector: Collector
 ) -> None:
-    settings = CommonSettings(redis_url=empty_valkey.url, port=0, otlp_endpoint=collector.url)
+    settings = CommonSettings(
+        redis_url=empty_valkey.url, port=0, otlp_endpoint=f"{collector.url}/", otlp_headers="x-token=a%20secret"
+    )
     broker = Broker(settings, service="retriever", verifier=office.verifier)
 
     async def handler(_: QuestionAsked, __: Delivery) -> None:
@@ -245,3 +247,4 @@ async def test_what_is_buried_fails_its_span_by_the_errors_class(
     [sent] = [span_ for span_ in collector.spans if span_.kind == "PRODUCER"]
     assert (span.trace_id, span.parent_id) == (sent.trace_id, sent.span_id)
     assert b"zanzibar" not in b"".join(collector.bodies)
+    assert set(collector.tokens) == {"a secret"}

@@ -30,6 +30,7 @@ class Collector:
     port: int = 0
     spans: list[Span] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -60,6 +61,7 @@ def collecting() -> Iterator[Collector]:
         def do_POST(self) -> None:
             assert self.path == "/v1/traces"
             assert self.headers["content-type"] == "application/x-protobuf"
+            collector.tokens.append(self.headers.get("x-token", ""))
             collector.take(self.rfile.read(int(self.headers["content-length"])))
             self.send_response(200)
             self.end_headers()

@@ -1,7 +1,7 @@
 """The OpenTelemetry SDK: spans go to a collector by OTLP over HTTP, in batches, from a thread of their own.
 
-A collector that is slow or away costs its spans and nothing else. Headers, timeouts, sampling and further resource
-attributes come from the variables `OTEL_*` that the SDK reads itself.
+A collector that is slow or away costs its spans and nothing else. Timeouts, sampling and further resource attributes
+come from the variables `OTEL_*` that the SDK reads itself.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.util.re import parse_env_headers
 
 logger = logging.getLogger(__name__)
 _CLOSING_SECONDS = 2.0
@@ -21,10 +22,11 @@ _CLOSING_SECONDS = 2.0
 class Recorder:
     """The tracer of one service."""
 
-    def __init__(self, endpoint: str, service: str) -> None:
+    def __init__(self, endpoint: str, headers: str, service: str) -> None:
         for name in ("opentelemetry.exporter", "opentelemetry.sdk"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # they tell every batch, and may name the address
-        exporter = _Exporter(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces"))
+        told, address = parse_env_headers(headers, liberal=True), f"{endpoint.rstrip('/')}/v1/traces"
+        exporter = _Exporter(OTLPSpanExporter(endpoint=address, headers=told))
         self._processor = BatchSpanProcessor(exporter)
         provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
         provider.add_span_processor(self._processor)

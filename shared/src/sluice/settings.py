@@ -49,7 +49,12 @@ class CommonSettings(Environment):
         pattern=r"^https?://",
         validation_alias=AliasChoices("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
         description="OpenTelemetry collector (OTLP over HTTP) that spans are sent to, `http://HOST:4318`; none: no"
-        " spans. `OTEL_EXPORTER_OTLP_HEADERS` and the SDK's other variables count too.",
+        " spans. The SDK's other variables (sampling, timeouts, resource) count too.",
+    )
+    otlp_headers: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("otlp_headers", "OTEL_EXPORTER_OTLP_HEADERS"),
+        description="What the collector wants to be told with them, as `name=value,name=value`.",
     )
     lease_seconds: float = Field(
         default=15, gt=0, description="How long a taken message stays a worker's without renewal."

@@ -48,7 +48,8 @@ class Tracing:
             return cls()
         from sluice.otlp import Recorder  # noqa: PLC0415  # 0.1 s and 10 MB that only who records should pay
 
-        return cls(Recorder(settings.otlp_endpoint, service))
+        headers = settings.otlp_headers.get_secret_value() if settings.otlp_headers else ""
+        return cls(Recorder(settings.otlp_endpoint, headers, service))
 
     def serving(self, traceparent: str | None, name: str) -> AbstractContextManager[object]:
         """A request from outside: within the caller's trace, or the first span of a new one."""
