@@ -96,7 +96,10 @@ async def test_letters_of_all_streams_are_paged_newest_first_each_once(client: A
     assert sorted(seen) == [f"m{number}" for number in range(7)]
     places = [letter.place for letter in await letters.page([UPLOADS, OFFERS], 100)]
     assert places == sorted(places, reverse=True)
-    assert [letter.message_id for letter in await letters.page([OFFERS], 100)] == ["m6", "m3", "m0"]
+    first, second, third = await letters.page([OFFERS], 100)
+    assert [letter.message_id for letter in (first, second, third)] == ["m6", "m3", "m0"]
+    assert await letters.page([OFFERS], 1, first.place) == [second]
+    assert await letters.page([OFFERS], 2, first.place) == [second, third]
 
 
 async def test_letters_that_died_in_the_same_moment_are_each_listed(client: Any, letters: DeadLetters) -> None:
