@@ -350,13 +350,16 @@ async def test_a_job_whose_message_never_arrived_is_published_again(gateway: Run
     async with await gateway.admin() as admin:
         job = (await _upload(admin, ("a.txt", b"one"))).json()["jobs"][0]
         first = await workers.take(DocumentSubmitted)
-        for key in await workers.broker.redis.keys("*"):
-            await workers.broker.redis.delete(key)  # as a flushed Redis, which forgot the message and that it was done
-        async with gateway.adapters.database.write() as connection:
-            await connection.execute(update(jobs).where(jobs.c.id == job["job_id"]).values(published_at=None))
+        await _unpublish(gateway, job["job_id"])
         again = await workers.take(DocumentSubmitted)
-    assert (again.request_id, again.message_id, again.document) == (first.request_id, first.message_id, first.document)
-    assert again.asked == first.asked
+    assert (again.request_id, again.document, again.asked) == (first.request_id, first.document, first.asked)
+
+
+async def _unpublish(gateway: RunningGateway, job_id: str) -> None:
+    """As a gateway leaves a job that is killed before it sends it; in a run that no late note of the first is for."""
+    unsent = {"published_at": None, "run": jobs.c.run + 1}
+    async with gateway.adapters.database.write() as connection:
+        await connection.execute(update(jobs).where(jobs.c.id == job_id).values(unsent))
 
 
 async def test_a_job_of_someone_who_was_suspended_meanwhile_is_not_published_but_fails(
@@ -368,8 +371,7 @@ async def test_a_job_of_someone_who_was_suspended_meanwhile_is_not_published_but
         job = (await _upload(person, ("a.txt", b"one"))).json()["jobs"][0]
         await workers.take(DocumentSubmitted)
         await admin.patch(f"/api/v1/people/{me}", json={"suspended": True})
-        async with gateway.adapters.database.write() as connection:
-            await connection.execute(update(jobs).where(jobs.c.id == job["job_id"]).values(published_at=None))
+        await _unpublish(gateway, job["job_id"])
         assert "may not" in (await _job(admin, job["job_id"], "failed"))["error"]
         assert workers.idle()
 

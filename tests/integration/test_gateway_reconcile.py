@@ -139,11 +139,9 @@ async def test_a_deletion_goes_on_although_who_asked_for_it_is_gone(
         await person.delete(f"{DOCUMENTS}/{document_id}")
         first = await workers.take(DocumentDeleted)
         assert (await admin.delete(f"/api/v1/people/{me}")).status_code == 204
-        for key in await workers.broker.redis.keys("*documents.deleted*"):
-            await workers.broker.redis.delete(key)  # as a flushed Redis, which forgot the message and that it was done
-        await _set(gateway, published_at=None)
+        await _set(gateway, published_at=None, run=jobs.c.run + 1)
         again = await workers.take(DocumentDeleted)
-        assert (again.message_id, again.document) == (first.message_id, first.document)
+        assert (again.request_id, again.document) == (first.request_id, first.document)
         passport = office.verifier.verify(again.passport, stream=again.stream, job=again.request_id, asked=again.asked)
         assert (passport.subject, passport.rights, passport.clearance) == (me, {"upload"}, Level.INTERNAL)
         await _tell(workers, again, JobState.DELETED)
