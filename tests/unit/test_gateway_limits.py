@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from gateway.errors import BacklogFullError
-from gateway.limits import Counted, Most
+from gateway.limits import Counted, Rule
 from tests.support.waiting import until
 
 
@@ -25,7 +25,7 @@ class Rows:
         return dict(self.rows)
 
     def limit(self, *, overall: int = 100, tenant: int = 100) -> Counted:
-        return Counted("questions", self.count, Most(overall, tenant), pause=timedelta(seconds=4))
+        return Counted("questions", self.count, Rule(overall=overall, tenant=tenant, pause=timedelta(seconds=4)))
 
 
 async def test_a_tenant_that_has_as_many_as_it_may_is_refused_and_another_is_not() -> None:

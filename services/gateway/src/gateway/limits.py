@@ -17,35 +17,37 @@ from gateway.ports import Backlog, Gate
 from gateway.settings import GatewaySettings
 from sluice.errors import TransientError
 
-_FRESH_SECONDS = 1.0
-_AGAIN_SECONDS = 0.05
 _REFUSED = prometheus_client.Counter(
     "sluice_refused_total", "Requests that were not accepted, by what they asked for and why.", ["asked", "reason"]
 )
 
 
-@dataclass(frozen=True)
-class Most:
-    """How many may be open: of all tenants together, and of one."""
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How many may be open: of all tenants together, and of one.
+
+    A count is good for `fresh` seconds; when it says full, for `again` seconds. Who is refused may come back after
+    about the `pause`.
+    """
 
     overall: int
     tenant: int
+    fresh: float = 1.0
+    again: float = 0.05
+    pause: timedelta = timedelta(seconds=5)
 
 
 class Counted:
-    """How much of one kind of work is open: counted once a second at most, and what was let in since.
+    """How much of one kind of work is open: counted now and then, and what was let in since.
 
     A count that says full is made again before anybody is refused. What another gateway lets in is seen at the next
-    count, so that many gateways together may go over the limit by what they accept within a second.
+    count, so that many gateways together may go over the limit by what they accept between two.
     """
 
-    def __init__(
-        self, what: str, count: Callable[[], Awaitable[Mapping[str, int]]], most: Most, *, pause: timedelta
-    ) -> None:
+    def __init__(self, what: str, count: Callable[[], Awaitable[Mapping[str, int]]], rule: Rule) -> None:
         self.what = what
         self._count = count
-        self._most = most
-        self._pause = pause
+        self._rule = rule
         self._counted: Mapping[str, int] = {}
         self._counted_at = float("-inf")
         self._let_in: Counter[str] = Counter()
@@ -65,12 +67,12 @@ class Counted:
 
     async def _check(self, tenant_id: str, number: int) -> None:
         full = ""
-        for age in (_FRESH_SECONDS, _AGAIN_SECONDS):
+        for age in (self._rule.fresh, self._rule.again):
             await self._look(age)
             if not (full := self._full(tenant_id, number)):
                 return
         _REFUSED.labels(self.what, full).inc()
-        retry_after = self._pause * random.uniform(0.5, 1.5)  # noqa: S311  # so that not all come back at once
+        retry_after = self._rule.pause * random.uniform(0.5, 1.5)  # noqa: S311  # so that not all come back at once
         whose = "of your organisation" if full == "backlog-tenant" else "of all"
         raise BacklogFullError(f"too many {self.what} {whose} are waiting: try again later", retry_after=retry_after)
 
@@ -84,10 +86,10 @@ class Counted:
 
     def _full(self, tenant_id: str, number: int) -> str:
         of_tenant = self._counted.get(tenant_id, 0) + self._let_in[tenant_id] + self._coming[tenant_id]
-        if of_tenant + number > self._most.tenant:
+        if of_tenant + number > self._rule.tenant:
             return "backlog-tenant"
         overall = sum(self._counted.values()) + self._let_in.total() + self._coming.total()
-        return "backlog-overall" if overall + number > self._most.overall else ""
+        return "backlog-overall" if overall + number > self._rule.overall else ""
 
 
 async def _none() -> Mapping[str, int]:
@@ -110,17 +112,22 @@ class Limits:
         async def open_questions() -> Mapping[str, int]:
             return await backlog.open_turns(datetime.now(UTC) - timedelta(seconds=settings.question_deadline_seconds))
 
-        soon, later = timedelta(seconds=5), timedelta(seconds=60)
-        questions = Most(settings.max_open_questions, settings.max_tenant_questions)
-        documents = Most(settings.max_open_documents, settings.max_tenant_documents)
-        fixes = Most(settings.max_open_fixes, settings.max_tenant_fixes)
-        log_searches = Most(settings.max_log_searches, settings.max_tenant_log_searches)
+        documents = Rule(  # a hundred thousand take up to 0.2 s to count
+            overall=settings.max_open_documents,
+            tenant=settings.max_tenant_documents,
+            fresh=5,
+            again=0.5,
+            pause=timedelta(seconds=60),
+        )
+        questions = Rule(overall=settings.max_open_questions, tenant=settings.max_tenant_questions)
+        fixes = Rule(overall=settings.max_open_fixes, tenant=settings.max_tenant_fixes)
+        log_searches = Rule(overall=settings.max_log_searches, tenant=settings.max_tenant_log_searches)
         return cls(
             gate=gate,
-            questions=Counted("questions", open_questions, questions, pause=soon),
-            documents=Counted("documents", backlog.open_jobs, documents, pause=later),
-            fixes=Counted("fixes", backlog.open_fixes, fixes, pause=soon),
-            log_searches=Counted("log searches", _none, log_searches, pause=soon),
+            questions=Counted("questions", open_questions, questions),
+            documents=Counted("documents", backlog.open_jobs, documents),
+            fixes=Counted("fixes", backlog.open_fixes, fixes),
+            log_searches=Counted("log searches", _none, log_searches),
         )
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ _PARTIAL = [
         "ix_jobs_waiting",
         "jobs",
         ["waiting_lane", "tenant_id", "created_at", "id"],
-        "waiting_lane IS NOT NULL AND published_at IS NULL AND state = 'queued'",
+        "(waiting_lane IS NOT NULL AND published_at IS NULL AND state = 'queued') IS TRUE",
     ),
     ("ix_jobs_open", "jobs", ["tenant_id"], "state NOT IN ('done', 'deleted', 'failed')"),
     ("ix_fixes_open", "fixes", ["tenant_id"], "state IN ('pending', 'withdrawing')"),
