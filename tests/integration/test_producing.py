@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 from jsonschema import Draft202012Validator
 
 from scripts.offer_schema import FILE, text
@@ -86,6 +87,35 @@ async def test_what_an_example_sends_is_as_the_schema_says(gateway: RunningGatew
         data = json.loads(fields[b"__data__"])
         Draft202012Validator(schema).validate(data)
         Draft202012Validator({"$defs": schema["$defs"], "$ref": "#/$defs/Offer"}).validate(json.loads(data["body"]))
+
+
+async def test_a_producer_with_the_rights_of_the_documentation_can_offer_and_nothing_else(
+    gateway: RunningGateway, workers: Workers, tmp_path: Path
+) -> None:
+    """case 44: the rule stands in docs/producing.md."""
+    rule = (FOLDER.parent / "producing.md").read_text().partition("`ACL SETUSER ")[2].partition("`")[0]
+    file = tmp_path / "a.txt"
+    file.write_text("text")
+    async with producing(gateway) as producer:
+        await producer.redis.execute_command("ACL", "SETUSER", *rule.split())
+        url = gateway.settings.redis_url.get_secret_value().replace("//", "//crawler:PASSWORD@")
+        limited = redis.asyncio.Redis.from_url(url)
+        try:
+            for example in _commands():
+                nonce = await _run(example, producer.key, url, file)
+                await producer.fate(nonce, "queued", "failed")
+            await workers.take(BulkDocumentSubmitted)
+            for words in (
+                ("XRANGE", STREAM, "-", "+"),
+                ("XADD", "other", "*", "a", "b"),
+                ("DEL", STREAM),
+                ("KEYS", "*"),
+            ):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    await limited.execute_command(*words)
+        finally:
+            await limited.aclose()
+            await producer.redis.execute_command("ACL", "DELUSER", "crawler")
 
 
 def test_the_schema_is_that_of_the_models() -> None:
