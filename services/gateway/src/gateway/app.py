@@ -46,6 +46,7 @@ from gateway.middleware import BodyLimit, RequestContext
 from gateway.offers import OfferRules, TakeOffer
 from gateway.people import People
 from gateway.ports import Blobs, Passwords
+from gateway.presence import Presence
 from gateway.principals import KnownPrincipals
 from gateway.reconcile import Reconcile
 from gateway.replay import Replay
@@ -164,6 +165,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         settings=settings,
         operator_token=adapters.operator_token,
         accounts=accounts,
+        presence=Presence(accounts),
         api_keys=api_keys,
         keys=Keys(keys=api_keys, keyring=adapters.keyring, audit=audit),
         fates=SqlOfferFates(adapters.database),

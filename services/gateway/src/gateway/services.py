@@ -22,6 +22,7 @@ from gateway.ports import (
     Passwords,
     Principals,
 )
+from gateway.presence import Presence
 from gateway.replay import Replay
 from gateway.resend import Resend
 from gateway.search_logs import SearchLogs
@@ -36,6 +37,7 @@ class Services:
     settings: GatewaySettings
     operator_token: str
     accounts: Accounts
+    presence: Presence
     api_keys: ApiKeys
     keys: Keys
     fates: OfferFates

@@ -1,5 +1,6 @@
 """Tenants, people and sessions in SQL."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from sqlalchemy import RowMapping, delete, insert, select, update
@@ -103,15 +104,20 @@ class SqlAccounts:
             )
 
     async def signed_in(self, token_sha256: str) -> Person | None:
+        return (await self.all_signed_in([token_sha256])).get(token_sha256)
+
+    async def all_signed_in(self, tokens_sha256: Iterable[str]) -> dict[str, Person]:
+        """By their tokens; without those whose session ended, and who or whose tenant is suspended."""
         query = (
-            _PERSON.join(sessions)
-            .where(sessions.c.token_sha256 == token_sha256)
+            _PERSON.add_columns(sessions.c.token_sha256.label("session"))
+            .join(sessions)
+            .where(sessions.c.token_sha256.in_(list(tokens_sha256)))
             .where(sessions.c.expires_at > datetime.now(UTC))
             .where(people.c.suspended_at.is_(None), tenants.c.suspended_at.is_(None))
         )
         async with self._database.read() as connection:
-            row = (await connection.execute(query)).mappings().first()
-        return _person(row) if row else None
+            rows = (await connection.execute(query)).mappings().all()
+        return {row["session"]: _person(row) for row in rows}
 
     async def close_session(self, token_sha256: str) -> None:
         async with self._database.write() as connection:

@@ -114,13 +114,13 @@ class Present(Generic[P]):
 def _look_for(services: Services, caller: Caller) -> Callable[[], Awaitable[Person | ApiKey | None]]:
     if isinstance(caller.principal, ApiKey):
         return partial(services.keys.still, caller.principal.id)
-    return partial(services.accounts.signed_in, caller.token_sha256)
+    return partial(services.presence, caller.token_sha256)
 
 
 async def _present_reader(
     caller: CallerIn, reader: Annotated[Person, Depends(needs(Right.READ))], services: ServicesIn
 ) -> Present[Person]:
-    return Present(reader, partial(services.accounts.signed_in, caller.token_sha256), Right.READ)
+    return Present(reader, partial(services.presence, caller.token_sha256), Right.READ)
 
 
 async def _present_uploader(caller: CallerIn, services: ServicesIn) -> Present[Person | ApiKey]:
