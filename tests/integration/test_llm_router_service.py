@@ -183,6 +183,18 @@ async def test_a_failure_after_the_first_text_restarts_and_the_whole_answer_foll
     assert (answer.tier, answer.text, answer.citations) == (FLASH, text_of(after), (1,))
 
 
+async def test_a_question_that_is_begun_again_replies_after_its_lost_run(running: Outside) -> None:
+    """Whoever reads the reply gets a restart and then the whole answer, with no token of the lost run behind it."""
+    lost = Event("token", {"text": "Lost", "attempt": 9})
+    await running.broker.replies.writer(Level.EXTERNAL, "begun-again", 5).append(lost)
+    await running.ground(request_id="begun-again", run=2)
+    answer = await running.answer("begun-again")
+    first, restart, *others = await running.events("begun-again")
+    assert (first.data["text"], restart.name) == ("Lost", "restart")
+    assert text_of(others) == answer.text
+    assert answer.run == 2
+
+
 async def test_sources_come_first_then_the_stage_then_the_tokens(running: Outside) -> None:
     request_id = await running.ground()
     await running.answer(request_id)

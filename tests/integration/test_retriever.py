@@ -15,6 +15,7 @@ from sluice.broker import Broker, Delivery
 from sluice.embedding import Embedder, create_embedder
 from sluice.index import Index, IndexedChunk
 from sluice.messages import Fix, QuestionAsked, QuestionGrounded
+from sluice.replies import Event
 from sluice.sealing import Keyring
 from sluice.settings import CommonSettings, EmbeddingSettings
 from tests.support.identity import Office, passport
@@ -128,6 +129,12 @@ async def test_a_taught_fix_comes_first_for_a_question_in_other_words(
     external = await asked("How much is an agent allowed to refund?", Level.EXTERNAL)
     assert (internal.passages[0].fix, internal.passages[0].text) == (True, "4,000.")
     assert not any(p.fix for p in external.passages)
+
+
+async def test_a_question_that_is_begun_again_is_grounded_although_its_lost_run_has_replied(asked: Any) -> None:
+    await asked.replies.writer(Level.EXTERNAL, "begun-again", 5).append(Event("token", {"text": "Lost", "attempt": 9}))
+    grounded = await asked("How long do refunds take?", Level.EXTERNAL, request_id="begun-again", run=2)
+    assert (grounded.run, len(grounded.passages) > 0) == (2, True)
 
 
 async def test_a_cancelled_question_is_not_searched_for(asked: Any) -> None:
