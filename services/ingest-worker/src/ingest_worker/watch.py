@@ -18,6 +18,7 @@ from sluice.messages import IndexDamaged, IndexPart
 
 logger = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
+_LIST_SECONDS = 3.0
 _PROBE_ALL_SECONDS = 60.0
 _FIRST_PROBE_SECONDS = 3.0
 _SECOND_PROBE_SECONDS = 12.0
@@ -60,6 +61,7 @@ class Watch:
         self._hint = hint
         self._pulse = ""
         self._probed_at = 0.0
+        self._listed_at = 0.0
         self._doubtful: dict[str, Copy] = {}
         self._away = False
 
@@ -84,7 +86,8 @@ class Watch:
         suspects = {copy.id for copy in self._index.suspects()}
         anew = pulse != self._pulse
         due = time.monotonic() - self._probed_at > _PROBE_ALL_SECONDS
-        if not (anew or due or suspects or self._doubtful):
+        listed = time.monotonic() - self._listed_at < _LIST_SECONDS
+        if listed and not (anew or due or suspects or self._doubtful):
             return
         if not await self._index.looked_over():
             await self._look_over()
@@ -92,6 +95,7 @@ class Watch:
         standing = [copies.standing for copies in collections if copies.standing]
         await self._examine([copy for copy in standing if anew or due or copy.id in suspects])
         await self._ask_to_rebuild()
+        self._listed_at = time.monotonic()
         if anew or due:
             self._pulse, self._probed_at = pulse, time.monotonic()
 
@@ -102,7 +106,6 @@ class Watch:
             for tenant in await self._blobs.tenants(self._index.level, pattern):
                 stocked.append((tenant, kind))
         for copy in await self._index.look_over(stocked):
-            _DAMAGED.labels(self._index.level).inc()
             logger.error("index.lost", extra={"copy": str(copy)})
 
     async def _examine(self, copies: Sequence[Copy]) -> None:
@@ -114,6 +117,8 @@ class Watch:
 
         sound = [copy for copy in copies if copy.state is State.COMPLETE and copy.id not in self._doubtful]
         await asyncio.gather(*map(first, sound))
+        for copy in self._doubtful.values():
+            await self._index.condemn(copy)
         for copy in list(self._doubtful.values()):
             await self._probe_again(copy)
 
@@ -126,34 +131,24 @@ class Watch:
             logger.warning("index.doubtful", extra={"copy": str(copy), "reason": error.detail})
             self._doubtful[copy.id] = copy
         except UnreadableError:
-            await self._condemn(copy)
+            await self._index.condemn(copy)
 
     async def _probe_again(self, copy: Copy) -> None:
+        del self._doubtful[copy.id]
         try:
-            await self._index.condemn(copy)
-            del self._doubtful[copy.id]
             await self._index.probe(copy, _SECOND_PROBE_SECONDS)
             await self._index.acquit(copy)
         except CopyGoneError:
-            self._doubtful.pop(copy.id, None)
-        except TransientError:
-            if copy.id in self._doubtful:
-                raise  # the server is away: it is condemned when it is back
+            return
+        except TransientError as error:  # also when its server died of it
+            logger.error("index.unreadable", extra={"copy": str(copy), "reason": error.detail})
+
+    async def _ask_to_rebuild(self, damaged: Copy) -> None:
+        """Also what others condemned. Once an incident, however often it is seen: its message has an id of its own."""
+        name, incident = damaged.name, damaged.incident or damaged.id
+        part = IndexPart(access_level=name.level, kind=name.kind, incident=incident)
+        if await self._hint(IndexDamaged(tenant=name.tenant, part=part), digest([name.tenant, incident])[:32]):
             _DAMAGED.labels(self._index.level).inc()
-            logger.exception("index.damaged", extra={"copy": str(copy)})
-
-    async def _condemn(self, copy: Copy) -> None:
-        await self._index.condemn(copy)
-        _DAMAGED.labels(self._index.level).inc()
-        logger.error("index.damaged", extra={"copy": str(copy)})
-
-    async def _ask_to_rebuild(self) -> None:
-        """Once an incident, however often it is seen: its message has an id of its own."""
-        for copies in await self._index.collections():
-            if damaged := copies.damaged:
-                name, incident = damaged.name, damaged.incident or damaged.id
-                part = IndexPart(access_level=name.level, kind=name.kind, incident=incident)
-                await self._hint(IndexDamaged(tenant=name.tenant, part=part), digest([name.tenant, incident])[:32])
 
     def _tell_away(self, *, away: bool) -> None:
         if away is not self._away:

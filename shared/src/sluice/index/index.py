@@ -14,9 +14,16 @@ from sluice.access import Level, Scope
 from sluice.embedding import Vector
 from sluice.errors import PermanentError, TransientError
 from sluice.index.building import Building
-from sluice.index.copies import Copies, Kind, Name, Rows, State
+from sluice.index.copies import Copies, Copy, Hit, Kind, Name, Rows, State
 from sluice.index.rows import IndexedChunk, Sealer
-from sluice.index.server import CopyExistsError, CopyGoneError, Server, ServerAwayError, UnreadableError
+from sluice.index.server import (
+    CopyExistsError,
+    CopyGoneError,
+    Server,
+    ServerAwayError,
+    TooSlowError,
+    UnreadableError,
+)
 from sluice.index.upkeep import Upkeep
 from sluice.messages import Fix, Passage
 from sluice.sealing import Keyring
@@ -132,13 +139,9 @@ class Index:
             copies = await server.copies(name, max_age=_KNOWN_SECONDS)
             if copies.active is None:
                 return Found([], copies.restoring)
-            try:
-                hits = await copies.active.rows.query(vector, limit, {"access_level": level.value})
-            except CopyGoneError:
-                copies = await server.copies(name)
-                if copies.active is None:
-                    return Found([], copies.restoring)
-                hits = await copies.active.rows.query(vector, limit, {"access_level": level.value})
+            if server.rests(copies.active):
+                return Found([], restoring=True)
+            hits = await self._hits(server, copies.active, vector, limit)
         except (UnreadableError, CopyGoneError):
             return Found([], restoring=True)
         except ServerAwayError:
@@ -146,6 +149,22 @@ class Index:
                 return Found([], restoring=True)
             raise
         return Found([self._sealer.passage(scope, level, hit) for hit in hits])
+
+    async def _hits(self, server: Server, copy: Copy, vector: Vector, limit: int) -> list[Hit]:
+        where = {"access_level": copy.name.level.value}
+        try:
+            return await copy.rows.query(vector, limit, where)
+        except CopyGoneError:
+            newer = (await server.copies(copy.name)).active
+            if newer is None:
+                raise
+            return await newer.rows.query(vector, limit, where)
+        except TooSlowError:
+            server.rest(copy)
+            raise
+        except UnreadableError:
+            await server.condemn(copy)
+            raise
 
     async def _write(self, name: Name, change: Callable[[Rows], Awaitable[None]]) -> None:
         """In the active copy, and in one that is being made to take its place."""
@@ -186,8 +205,11 @@ class Index:
                     await change(copy.rows)
                 except CopyGoneError:
                     gone = True
-                except UnreadableError:
+                except TooSlowError:
                     server.suspect(copy)
+                    raise
+                except UnreadableError:
+                    await server.condemn(copy)
                     raise
                 changed.add(copy.id)
             if await server.has(name, copies.highest + 1):

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import chromadb
 import httpx
@@ -26,7 +27,10 @@ _MARK = "sluice.looked-over"
 _BATCH = 1000  # Chroma takes at most 5,461 rows at once
 _PAGE = 5000
 _LIST_SECONDS = 5.0
+_CHANGE_SECONDS = 20.0  # while a damaged copy is asked, Chroma keeps others from writing for seconds
 _READ_SECONDS = 5.0
+_PROBED_ROWS = 100
+_REST_SECONDS = 3.0
 _WRITE_SECONDS = 60.0  # deleting 99,000 rows takes eleven
 _HEARTBEAT_SECONDS = 3.0
 
@@ -64,6 +68,7 @@ class Server:
         self._listed_at = float("-inf")
         self._listing = asyncio.Lock()
         self._suspects: dict[str, Copy] = {}
+        self._resting: dict[str, float] = {}
 
     async def pulse(self) -> str:
         """Names the connection over which the server answers: another name, and it may have been started anew."""
@@ -113,8 +118,15 @@ class Server:
 
     async def set_state(self, copy: Copy, state: State, incident: str = "") -> None:
         collection = cast(ChromaRows, copy.rows).collection
-        await self.call(lambda _: collection.modify(metadata=self._metadata(state, incident)), _LIST_SECONDS)
+        await self.call(lambda _: collection.modify(metadata=self._metadata(state, incident)), _CHANGE_SECONDS)
         self.forget()
+
+    async def condemn(self, copy: Copy) -> None:
+        """From now on nobody reads or writes it, and it is to be made anew."""
+        standing = (await self.copies(copy.name)).active
+        if standing and standing.id == copy.id:
+            logger.error("index.damaged", extra={"copy": str(copy)})
+            await self.set_state(copy, State.DAMAGED, uuid4().hex)
 
     async def delete(self, copy: Copy) -> None:
         """Removes the copy; one that is not there counts as removed."""
@@ -146,6 +158,13 @@ class Server:
         """What was noted since this was last asked."""
         suspects, self._suspects = self._suspects, {}
         return list(suspects.values())
+
+    def rest(self, copy: Copy) -> None:
+        """Leaves a copy alone that was too slow: Chroma goes on with what nobody waits for any more."""
+        self._resting[copy.id] = time.monotonic() + _REST_SECONDS
+
+    def rests(self, copy: Copy) -> bool:
+        return self._resting.get(copy.id, 0) > time.monotonic()
 
     async def call(self, operation: Callable[[AsyncClientAPI], Awaitable[T]], seconds: float) -> T:
         """Asks the server. A connection that it closed meanwhile is tried once more."""
@@ -206,7 +225,7 @@ class Server:
                 configuration={"hnsw": {"space": "cosine"}},
                 embedding_function=None,
             ),
-            _LIST_SECONDS,
+            _CHANGE_SECONDS,
         )
 
     def _metadata(self, state: State, incident: str) -> dict[str, Any]:
@@ -279,7 +298,7 @@ class ChromaRows:
         made_up: Any = [[1.0] * len(vector) for vector in rows["embeddings"]]
         if made_up:
             where: Any = {"access_level": self._server.level.value}
-            await self.collection.query(query_embeddings=made_up, n_results=1, where=where, include=[])
+            await self.collection.query(query_embeddings=made_up, n_results=_PROBED_ROWS, where=where, include=[])
 
     async def _upsert(self, rows: Sequence[Row]) -> None:
         await self.collection.upsert(

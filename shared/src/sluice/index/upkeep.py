@@ -49,7 +49,7 @@ class Upkeep:
 
     async def condemn(self, copy: Copy) -> None:
         """From now on it is neither read nor written, and is to be made anew."""
-        await self._server.set_state(copy, State.DAMAGED, uuid4().hex)
+        await self._server.condemn(copy)
 
     async def acquit(self, copy: Copy) -> None:
         """It was sound after all; once something is made in its place, it stays condemned."""
