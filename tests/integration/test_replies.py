@@ -174,3 +174,17 @@ async def test_entries_that_are_told_are_not_read_again(replies: ReplyLog, clien
 
 async def _looks(client: Any) -> int:
     return (await client.info("commandstats"))["cmdstat_xrange"]["calls"]
+
+
+async def test_a_writer_whose_log_is_gone_stops_so_that_nobody_reads_an_answer_with_a_gap(
+    replies: ReplyLog, client: Any
+) -> None:
+    writer = replies.writer(LANE, "r", attempt=1)
+    await writer.append(token("a"))
+    await client.flushall()
+    with pytest.raises(SupersededError, match="gone"):
+        await writer.append(token("b"))
+    await replies.writer(LANE, "r", attempt=2).append(token("a"), token("b"))
+    await replies.finish(LANE, "r", DONE)
+    events = [event async for event in replies.read(LANE, "r", "1-0")]
+    assert [event.data.get("text", event.name) for event in events] == ["a", "b", "done"]

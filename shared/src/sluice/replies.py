@@ -34,9 +34,11 @@ _OUTAGE_SECONDS = 60.0
 
 _ENDED = "equal or smaller"
 """What Redis says of an id behind which the log has gone on already."""
+_GONE = 2
 _WRITE = """
+if ARGV[4] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then return 2 end
 local cancelled, lines = redis.call('EXISTS', KEYS[2]), {}
-for i = 4, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   lines[#lines + 1] = redis.call('XADD', KEYS[1], ARGV[1], 'event', ARGV[i], 'data', ARGV[i + 1])
   lines[#lines + 1] = ARGV[i]
   lines[#lines + 1] = ARGV[i + 1]
@@ -84,20 +86,23 @@ class ReplyWriter:
         self._write = write
         self._key = key
         self._attempt = attempt
+        self._begun = False
 
     async def append(self, *events: Event) -> None:
         """Writes the events in one round trip; without events it only looks whether to go on.
 
         Raises:
             CancelledByClientError: the asker is gone.
-            SupersededError: a newer attempt, or the terminal event, has been written.
+            SupersededError: a newer attempt, or the terminal event, has been written; or the log is gone with what
+                this attempt wrote, as after a flush, which the request's message did not outlive either.
         """
         try:
-            cancelled = await self._write(self._key, f"{self._attempt}-*", *events)
+            cancelled = await self._write(self._key, f"{self._attempt}-*", *events, goes_on=self._begun)
         except ResponseError as error:
             if _ENDED in str(error):
                 raise SupersededError("a newer attempt writes this reply") from None
             raise
+        self._begun = self._begun or bool(events)
         if cancelled:
             raise CancelledByClientError("the request was cancelled")
 
@@ -109,12 +114,16 @@ class _Writes:
         self._script = redis.register_script(_WRITE)
         self._round_trips = round_trips
 
-    async def __call__(self, key: str, entry_id: str, *events: Event) -> bool:
-        """Whether the request was cancelled. Raises ResponseError with _ENDED."""
+    async def __call__(self, key: str, entry_id: str, *events: Event, goes_on: bool = False) -> bool:
+        """Whether the request was cancelled. Raises ResponseError with _ENDED, SupersededError."""
         parts = [part for event in events for part in (event.name, _json(event.data))]
         lifetime = int(_LIFETIME.total_seconds())
         keys = [key, _cancel_key(key)]
-        return bool(await self._round_trips.run(self._script, keys, entry_id, lifetime, _TOLD_BYTES, *parts))
+        arguments = (entry_id, lifetime, _TOLD_BYTES, "1" if goes_on else "", *parts)
+        result = await self._round_trips.run(self._script, keys, *arguments)
+        if result == _GONE:
+            raise SupersededError("this reply is gone from the broker, and is begun anew")
+        return bool(result)
 
 
 class ReplyLog:
