@@ -102,13 +102,15 @@ class Tenant:
         return {listed.get(key, key): [row.content for row in rows] for key, rows in chunks.items()}
 
     async def reckon(self, figures: Figures, expected: dict[str, list[tuple[Any, ...]]] | None = None) -> list[str]:
-        """Counts what the ledger and the stores tell; a line for each trouble."""
+        """Counts what the ledger and the stores tell; a line for each trouble, and then the ledger in the folder."""
         self.ledger.count(figures)
         troubles = self.ledger.troubles()
         if documents := self.ledger.of("document"):
             troubles += await self._reckon_documents(figures, {r.name for r in documents}, expected or {})
         for client in (self.internal, self.external):
             troubles += await self._reckon_chats(figures, client)
+        if troubles:
+            self.ledger.write(self.system.folder / f"{self.slug}.ledger.jsonl")
         return troubles
 
     async def _reckon_documents(
