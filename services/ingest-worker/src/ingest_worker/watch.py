@@ -142,13 +142,16 @@ class Watch:
             return
         except TransientError as error:  # also when its server died of it
             logger.error("index.unreadable", extra={"copy": str(copy), "reason": error.detail})
+            await self._ask_to_rebuild()
 
-    async def _ask_to_rebuild(self, damaged: Copy) -> None:
+    async def _ask_to_rebuild(self) -> None:
         """Also what others condemned. Once an incident, however often it is seen: its message has an id of its own."""
-        name, incident = damaged.name, damaged.incident or damaged.id
-        part = IndexPart(access_level=name.level, kind=name.kind, incident=incident)
-        if await self._hint(IndexDamaged(tenant=name.tenant, part=part), digest([name.tenant, incident])[:32]):
-            _DAMAGED.labels(self._index.level).inc()
+        for damaged in [copies.damaged for copies in await self._index.collections()]:
+            if damaged and damaged.id not in self._doubtful:
+                name, incident = damaged.name, damaged.incident or damaged.id
+                part = IndexPart(access_level=name.level, kind=name.kind, incident=incident)
+                if await self._hint(IndexDamaged(tenant=name.tenant, part=part), digest([name.tenant, incident])[:32]):
+                    _DAMAGED.labels(self._index.level).inc()
 
     def _tell_away(self, *, away: bool) -> None:
         if away is not self._away:
