@@ -25,14 +25,14 @@ from sluice.index import Found, Index
 from sluice.messages import DocumentDeleted, DocumentReference, DocumentSubmitted, Fix, FixTaught, Message
 from tests.support.gateway import RunningGateway, gateway_settings, running_gateway
 from tests.support.identity import Office, passport
-from tests.support.index import client, copies, rows, tear, vector_files
+from tests.support.index import client, copies, make_collection, rows, tear, vector_files
 from tests.support.servers import ChromaServer, RedisServer, chroma_server, running
 from tests.support.waiting import until
 
 EXTERNAL = Level.EXTERNAL
 TENANT = "default"
 CHUNKS, FIXES = f"{TENANT}.external.chunks", f"{TENANT}.external.fixes"
-LONG = "".join(f"Lamp number {n} of the long pier is painted in colour {n * 7}. " for n in range(20_000))
+LONG = "".join(f"Lamp number {n} of the long pier is painted in colour {n * 7}. " for n in range(600))
 NOTICED_SECONDS = 10
 
 
@@ -186,8 +186,9 @@ def lane_settings(valkey: RedisServer, chroma: ChromaServer) -> IngestSettings:
 @pytest.mark.timeout(180)
 async def test_a_wedged_collection_is_noticed_told_and_made_anew_with_the_same_rows(site: Site) -> None:
     """Torn as by a kill in the middle of a write; the same ids and vectors as before, and nothing embedded again."""
+    make_collection(site.chroma.port, CHUNKS, site.embedder.name)
     await site.submit(LONG, "long")
-    await until(lambda: len(site.rows()) > 1000, seconds=60, what="the long document")
+    await until(site.idle, seconds=60, what="the long document")
     files = await until(lambda: vector_files(site.chroma.folder / "data"), what="its vectors on disk")
     await site.submit(LONG[::-1], "longer")
     await until(site.idle, seconds=60, what="the other long document")
