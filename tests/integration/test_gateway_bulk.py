@@ -30,8 +30,14 @@ JOBS = "/api/v1/knowledge/jobs"
 @pytest.fixture
 def few(tmp_path: Path, any_sql_url: str, empty_valkey: RedisServer) -> Any:
     """Settings with a window of two, on SQLite and on PostgreSQL."""
-    url = SecretStr(any_sql_url)
-    return gateway_settings(tmp_path, empty_valkey.url, database_url=url, interactive_documents=1, bulk_window=2)
+    return gateway_settings(
+        tmp_path,
+        empty_valkey.url,
+        database_url=SecretStr(any_sql_url),
+        interactive_documents=1,
+        bulk_window=2,
+        reconcile_seconds=5,
+    )
 
 
 @dataclass
@@ -47,7 +53,7 @@ class Worker:
         await self.broker.publish(message.follow(DocumentProgress, **fields))
 
     async def has_done(self, number: int) -> list[DocumentSubmitted]:
-        await until(lambda: len(self.done) >= number, seconds=30, what=f"{number} documents")
+        await until(lambda: len(self.done) >= number, seconds=60, what=f"{number} documents")
         assert len(self.done) == number
         return self.done
 
@@ -160,7 +166,7 @@ async def test_bulk_of_someone_who_may_not_upload_any_more_fails_with_the_reason
 
 
 async def test_two_gateways_publish_each_bulk_document_once(few: Any, office: Office) -> None:
-    few = few.model_copy(update={"bulk_window": 8})
+    few = few.model_copy(update={"bulk_window": 4})
     other = few.model_copy(update={"port": free_port()})
     async with (
         running_gateway(few, office) as gateway,
@@ -168,8 +174,9 @@ async def test_two_gateways_publish_each_bulk_document_once(few: Any, office: Of
         await gateway.admin() as admin,
         working(few, office) as worker,
     ):
-        accepted = [job_id for n in range(4) for job_id in await _upload(admin, *[f"{n}-{m}.txt" for m in range(8)])]
-        await until(lambda: _all_done(admin, accepted), seconds=30, what="the end of every job")
+        accepted = await _upload(admin, *[f"{n}.txt" for n in range(16)])
+        await worker.has_done(len(accepted))
+        await until(lambda: _all_done(admin, accepted), seconds=60, what="the end of every job")
         done = await worker.has_done(len(accepted))
         assert sorted(submitted.request_id for submitted in done) == sorted(accepted)
 
