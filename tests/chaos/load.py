@@ -14,33 +14,23 @@ from tests.chaos.stored import Stored
 from tests.providers import RemoteScript, says
 from tests.support.system import RIGHTS, System
 
+# fmt: off
 WORDS = (
-    "amber",
-    "basalt",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "glacier",
-    "harbour",
-    "island",
-    "juniper",
-    "kelp",
-    "lagoon",
-    "meadow",
-    "nectar",
+    "amber", "basalt", "cedar", "delta", "ember", "fjord", "glacier",
+    "harbour", "island", "juniper", "kelp", "lagoon", "meadow", "nectar",
 )
+# fmt: on
 ANSWER = tuple(f"{word} " for word in WORDS * 3)
 EVENTS_A_DOCUMENT = 3
 EVENTS_A_CHAT = 12
 
 
-def document(number: int, *, paragraphs: int = 6) -> str:
-    """A text of its own for each number, the same whenever it is asked for; about a chunk a paragraph."""
+def document(number: int) -> str:
+    """A text of its own for each number, always the same: one to six paragraphs, about a chunk each."""
     made = random.Random(number)
     return "\n\n".join(
         f"Document {number}, part {part}. " + " ".join(made.choice(WORDS) for _ in range(120)) + "."
-        for part in range(paragraphs)
+        for part in range(1 + number % 6)
     )
 
 
