@@ -12,6 +12,7 @@ import redis
 from sqlalchemy import func, select, update
 
 from gateway.models import documents, fixes, idempotency_keys, jobs, turns
+from sluice.access import Level
 from sluice.messages import DocumentProgress, DocumentSubmitted, FixTaught, JobState, QuestionAsked
 from tests.support.gateway import (
     CHAT,
@@ -176,17 +177,26 @@ async def test_a_question_whose_answer_the_broker_forgot_is_told_as_it_was_kept(
 
 
 async def test_a_client_of_a_whole_answer_may_come_back_under_its_key(
-    gateway: RunningGateway, workers: Workers
+    tmp_path: Path, empty_valkey: RedisServer, office: Office, workers: Workers
 ) -> None:
     """Its leaving cancels nothing while it has time to come back."""
+    settings = gateway_settings(tmp_path, empty_valkey.url, resume_grace_seconds=60)
     headers = {"Idempotency-Key": "k", "Accept": "application/json"}
-    body = {"question": "How long is the warranty?"}
-    async with await gateway.admin() as admin:
-        with pytest.raises(httpx2.ReadTimeout):
-            await admin.post(CHAT, json=body, headers=headers, timeout=0.5)
-        again = asyncio.create_task(admin.post(CHAT, json=body, headers=headers))
-        await workers.answer(await workers.take(QuestionAsked))
-        assert (await again).json()["answer"] == "Forty days [1]."
+    body, replies = {"question": "How long is the warranty?"}, workers.broker.replies
+    async with running_gateway(settings, office) as gateway, await gateway.admin() as admin:
+        asking = asyncio.create_task(admin.post(CHAT, json=body, headers=headers))
+        asked = await workers.take(QuestionAsked)
+        await until(lambda: replies.listened(Level.INTERNAL, asked.request_id), what="a listening client")
+        asking.cancel()
+        await until(lambda: _nobody_listens(workers, asked.request_id), what="the client's leaving")
+        asking = asyncio.create_task(admin.post(CHAT, json=body, headers=headers))
+        await until(lambda: replies.listened(Level.INTERNAL, asked.request_id), what="the client's return")
+        await workers.answer(asked)
+        assert (await asking).json()["answer"] == "Forty days [1]."
+
+
+async def _nobody_listens(workers: Workers, request_id: str) -> bool:
+    return not await workers.broker.replies.listened(Level.INTERNAL, request_id)
 
 
 async def test_a_fix_taught_again_is_the_same_fix(any_gateway: RunningGateway, workers: Workers) -> None:

@@ -168,7 +168,8 @@ async def test_a_question_that_went_on_its_way_is_left_alone(quick: RunningGatew
     async with await quick.admin() as admin:
         asking = [asyncio.create_task(all_events(admin, question)) for question in ("Why?", "How?")]
         entries = await until(lambda: _entries(quick, stream, 2), what="both questions")
-        went_on, _ = [QuestionAsked.model_validate_json(fields[b"__data__"]) for _, fields in entries]
+        asked = [QuestionAsked.model_validate_json(fields[b"__data__"]) for _, fields in entries]
+        went_on = min(asked, key=lambda message: message.deadline)  # the one that is looked at first
         grounded = went_on.follow(QuestionGrounded, question=went_on.question, search_query=went_on.search_query)
         await quick.adapters.broker.publish(grounded)
         await client.xdel(stream, *(entry for entry, _ in entries))
