@@ -188,10 +188,10 @@ async def _up(gateway: RunningGateway, value: float) -> Figures | None:
 async def test_many_who_ask_at_once_cost_one_look(gateway: RunningGateway) -> None:
     client = gateway.adapters.broker.redis
     await metrics(gateway)
-    calls = await _evalsha_calls(client)
+    calls, begun = await _evalsha_calls(client), time.monotonic()
     await asyncio.gather(*(metrics(gateway) for _ in range(50)))
     looks = (await _evalsha_calls(client) - calls) / len(GROUPS)
-    assert looks < 10
+    assert looks < time.monotonic() - begun + 4  # the gateway's own scripts count for less than 3
 
 
 async def _evalsha_calls(client: Any) -> int:

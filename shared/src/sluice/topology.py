@@ -64,7 +64,7 @@ FLOWS: tuple[Flow, ...] = (
     Flow(FixWithdrawn, ("gateway",), "ingest-worker", "a fix to forget"),
     Flow(FixIndexed, ("ingest-worker",), "gateway", "what became of a fix"),
     Flow(LogsSearched, ("gateway",), "log-bridge", "a log search"),
-    Flow(IndexDamaged, ("ingest-worker", "retriever"), "gateway", "a collection that was found to be damaged"),
+    Flow(IndexDamaged, ("ingest-worker",), "gateway", "a collection that was found to be damaged"),
     Flow(IndexRebuilt, ("gateway",), "ingest-worker", "a collection to make anew"),
     Flow(IndexVerified, ("gateway",), "ingest-worker", "a collection to compare with the blob store"),
     Flow(IndexProgress, ("ingest-worker",), "gateway", "how far its rebuilding or comparing is"),
