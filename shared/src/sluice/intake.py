@@ -48,7 +48,7 @@ class Intake:
                 pass
 
     async def stop(self) -> None:
-        """Begins nothing more. Who reads for it is sent home: cancelled where it waits, it would be told as an error."""
+        """Begins nothing more. Who reads for it is sent home: if cancelled while it waits, that would be an error."""
         self._stopping = True
         self._places.release()
         await self._at_rest.wait()

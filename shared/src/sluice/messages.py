@@ -284,7 +284,7 @@ class LogsSearched(Message):
 
 
 class IndexPart(Part):
-    """A tenant's collection of one level in the index, and which damage of it is meant; none: the whole as it stands."""
+    """A tenant's collection of one level, and which damage of it is meant; none: the whole as it stands."""
 
     access_level: Level
     kind: Literal["chunks", "fixes"]
