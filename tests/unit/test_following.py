@@ -44,7 +44,7 @@ def test_a_reader_that_is_told_to_look_looks_once() -> None:
 
 def test_a_payload_is_three_lines_an_entry_and_an_empty_one_tells_nothing() -> None:
     payload = '1-4\ntoken\n{"text": "Zoë"}\n1-5\ndone\n{}'.encode()
-    assert [(entry.position, entry.name, entry.data.decode()) for entry in LogEntry.told(payload)] == [
+    assert [(entry.position, entry.name, entry.data) for entry in LogEntry.told(payload)] == [
         ((1, 4), "token", '{"text": "Zoë"}'),
         ((1, 5), "done", "{}"),
     ]

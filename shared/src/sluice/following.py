@@ -29,18 +29,18 @@ class LogEntry:
 
     position: Position
     name: str
-    data: bytes
+    data: str
 
     @classmethod
     def of(cls, entry_id: bytes | str, fields: dict[bytes, bytes]) -> Self:
-        return cls(position(entry_id), fields[b"event"].decode(), fields[b"data"])
+        return cls(position(entry_id), fields[b"event"].decode(), fields[b"data"].decode())
 
     @classmethod
     def told(cls, payload: bytes) -> list[Self]:
         """What a writer published: three lines an entry, or nothing where that would be much."""
-        lines = payload.split(b"\n")
+        lines = payload.decode().split("\n")
         parts = zip(lines[::3], lines[1::3], lines[2::3], strict=False)
-        return [cls(position(entry_id), name.decode(), data) for entry_id, name, data in parts]
+        return [cls(position(entry_id), name, data) for entry_id, name, data in parts]
 
 
 def position(entry_id: bytes | str) -> Position:

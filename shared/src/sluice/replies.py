@@ -68,11 +68,16 @@ class SupersededError(PermanentError):
 
 @dataclass(frozen=True)
 class Event:
-    """A server-sent event; `id` is set when it was read from a log."""
+    """A server-sent event; `id` is set when it was read from a log, and `written` is its data as that has it."""
 
     name: str
     data: dict[str, Any] = field(default_factory=dict[str, Any])
     id: str = ""
+    written: str = field(default="", compare=False, repr=False)
+
+    @property
+    def json(self) -> str:
+        return self.written or json.dumps(self.data, ensure_ascii=False, default=str)
 
     @property
     def terminal(self) -> bool:
@@ -116,7 +121,7 @@ class _Writes:
 
     async def __call__(self, key: str, entry_id: str, *events: Event, goes_on: bool = False) -> bool:
         """Whether the request was cancelled. Raises ResponseError with _ENDED, SupersededError."""
-        parts = [part for event in events for part in (event.name, _json(event.data))]
+        parts = [part for event in events for part in (event.name, event.json)]
         lifetime = int(_LIFETIME.total_seconds())
         keys = [key, _cancel_key(key)]
         arguments = (entry_id, lifetime, _TOLD_BYTES, "1" if goes_on else "", *parts)
@@ -181,7 +186,7 @@ class ReplyLog:
                     entries = await self._entries(key, at)
                 for entry in entries:
                     at = entry.position
-                    event = Event(entry.name, json.loads(entry.data), f"{at[0]}-{at[1]}")
+                    event = Event(entry.name, json.loads(entry.data), f"{at[0]}-{at[1]}", entry.data)
                     yield event
                     if event.terminal:
                         return
@@ -217,7 +222,3 @@ def _key(lane: Level, request_id: str) -> str:
 
 def _cancel_key(key: str) -> str:
     return f"{key}:cancelled"
-
-
-def _json(data: dict[str, Any]) -> str:
-    return json.dumps(data, ensure_ascii=False, default=str)

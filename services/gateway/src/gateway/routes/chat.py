@@ -104,10 +104,13 @@ async def _while_allowed(
     services: Services, reader: Present[Person], turn: Turn, events: AsyncGenerator[Event]
 ) -> AsyncGenerator[Event]:
     """The events, until the reader may not have them any more. A silent stream tells nothing and ends at its next."""
+    checked: Person | None = None
     async with aclosing(events):
         async for event in events:
             try:
-                services.ask.check(await reader.now(), turn)
+                if (now := await reader.now()) is not checked:
+                    services.ask.check(now, turn)
+                    checked = now
             except SluiceError as error:
                 yield Event("error", error.problem(turn.id))
                 return

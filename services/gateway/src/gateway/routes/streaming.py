@@ -1,13 +1,13 @@
 """Server-sent events out, and answers that stop when their client is gone."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
 from fastapi import Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus
+from starlette.types import Message, Send
 
 from sluice.replies import Event
 
@@ -20,7 +20,7 @@ EVENT_STREAM: dict[int | str, dict[str, Any]] = {
 
 def event_stream(events: AsyncIterator[Event], heartbeat_seconds: float) -> EventSourceResponse:
     """The events as text/event-stream, with a comment after each silence."""
-    return EventSourceResponse(
+    return _EventStream(
         (_encode(event) async for event in events),
         ping=heartbeat_seconds,
         ping_message_factory=lambda: ServerSentEvent(comment="still here", sep="\n"),
@@ -28,14 +28,22 @@ def event_stream(events: AsyncIterator[Event], heartbeat_seconds: float) -> Even
     )
 
 
+class _EventStream(EventSourceResponse):
+    """Without a time limit for each event, which would cost more than the event: a dead connection ends by itself."""
+
+    async def _send_with_timeout(self, send: Send, message: Message) -> None:
+        await send(message)
+
+
 def stopping() -> bool:
     """Whether the server was told to stop, and is closing its streams."""
     return AppStatus.should_exit
 
 
-def _encode(event: Event) -> ServerSentEvent:
-    data = json.dumps(event.data, ensure_ascii=False, default=str)
-    return ServerSentEvent(data=data, event=event.name, id=event.id or None, sep="\n")
+def _encode(event: Event) -> bytes:
+    """JSON has no line breaks of its own."""
+    head = f"id: {event.id}\n" if event.id else ""
+    return f"{head}event: {event.name}\ndata: {event.json}\n\n".encode()
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:
