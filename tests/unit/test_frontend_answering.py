@@ -89,3 +89,11 @@ def test_a_redraw_leaves_the_next_question_alone_that_is_being_typed() -> None:
     assert told["question"] == skip()
     assert told["live"] == "a"
     assert told["retry"]["visible"] is False
+
+
+def test_an_answer_that_lacks_what_is_being_restored_says_so_beneath_it_and_in_the_status() -> None:
+    whole = answer_of(("sources", {"passages": [PASSAGE]}), ("done", {"tier": "gemini-2.5-pro"}))
+    lacking = answer_of(("sources", {"passages": [PASSAGE], "restoring": True}), ("done", {"tier": "gemini-2.5-pro"}))
+    assert "being restored" not in whole.outcome + whole.status
+    assert "being restored" in lacking.outcome
+    assert "being restored" in lacking.status

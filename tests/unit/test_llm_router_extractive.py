@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_router.extractive import NO_MODEL, UNKNOWN, quote
+from llm_router.extractive import NO_MODEL, RESTORING, UNKNOWN, quote
 from llm_router.ports import Final, Inquiry, Text
 from llm_router.sentences import cut
 from llm_router.terms import stem
@@ -213,3 +213,10 @@ async def test_the_tier_streams_the_answer_in_groups_of_words() -> None:
     assert "".join(texts) == quote(inquiry)
     assert len(texts) > 3
     assert pieces[-1] == Final("stop")
+
+
+def test_i_dont_know_says_when_a_part_of_the_knowledge_was_not_looked_into() -> None:
+    answer = quote(Inquiry("How long?", "How long?", restoring=True))
+    assert answer.startswith("I don't know")
+    assert RESTORING in answer
+    assert RESTORING not in quote(Inquiry("How long?", "How long?"))

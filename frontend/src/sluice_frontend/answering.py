@@ -8,6 +8,7 @@ from typing import Any
 from sluice_frontend.models import ChatEvent, Passage, Problem
 
 _EXTRACTIVE = "extractive"
+RESTORING = "Part of the knowledge is being restored: this answer may lack something"
 _CITATIONS = re.compile(r"\s*\[\d{1,3}(?:\s*[,;]\s*\d{1,3})*\]")
 
 
@@ -35,6 +36,8 @@ class LiveAnswer:
     tier: str | None = None
     problem: Problem | None = None
     ended: bool = False
+    restoring: bool = False
+    """Whether a part of the knowledge could not be looked into."""
 
     def apply(self, event: ChatEvent) -> None:
         """Unknown events are ignored: a newer gateway may send more."""
@@ -57,7 +60,8 @@ class LiveAnswer:
     @property
     def outcome(self) -> str:
         """What to say beneath the answer once it has ended."""
-        return "" if self.tier is None else told_by(self.tier)
+        told = [told_by(self.tier)] if self.tier else []
+        return ". ".join([*told, RESTORING] if self.restoring else told)
 
     def _accepted(self, data: dict[str, Any]) -> None:
         self.request_id, self.conversation_id = data["request_id"], data["conversation_id"]
@@ -69,6 +73,7 @@ class LiveAnswer:
 
     def _sources(self, data: dict[str, Any]) -> None:
         self.passages = tuple(Passage.model_validate(passage) for passage in data["passages"])
+        self.restoring = bool(data.get("restoring"))
 
     def _token(self, data: dict[str, Any]) -> None:
         attempt = int(data.get("attempt", self.attempt))
@@ -84,4 +89,5 @@ class LiveAnswer:
     def _done(self, data: dict[str, Any]) -> None:
         self.tier, self.ended = data.get("tier"), True
         cut = " It was cut short." if data.get("finish_reason") == "length" else ""
-        self.status = f"Answer ready.{cut}" if self.tier is None else f"{told_by(self.tier)}.{cut}"
+        lacking = f" {RESTORING}." if self.restoring else ""
+        self.status = (f"Answer ready.{cut}" if self.tier is None else f"{told_by(self.tier)}.{cut}") + lacking
