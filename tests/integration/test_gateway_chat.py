@@ -1,9 +1,12 @@
 """Questions and answers: the events, the whole answer, resuming, cancelling."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import select, update
 
 from gateway.models import people, turns
@@ -152,9 +155,18 @@ async def test_a_stream_is_resumed_after_the_last_event_that_came(gateway: Runni
             assert (await admin.get(path, headers={"Last-Event-ID": never_given})).status_code == 422
 
 
+@pytest.fixture
+async def patient(tmp_path: Path, empty_valkey: RedisServer, office: Office) -> AsyncGenerator[RunningGateway]:
+    """A gateway whose grace a slow machine does not use up."""
+    settings = gateway_settings(tmp_path, empty_valkey.url, resume_grace_seconds=3)
+    async with running_gateway(settings, office) as running:
+        yield running
+
+
 async def test_a_client_that_comes_back_within_the_grace_keeps_its_work_alive(
-    gateway: RunningGateway, workers: Workers
+    patient: RunningGateway, workers: Workers
 ) -> None:
+    gateway = patient
     async with await gateway.admin() as admin:
         async with admin.stream("POST", CHAT, json={"question": "Why?"}) as answer:
             await anext(events_of(answer))
@@ -168,19 +180,23 @@ async def test_a_client_that_comes_back_within_the_grace_keeps_its_work_alive(
 
 
 async def test_a_client_that_comes_back_to_another_gateway_keeps_its_work_alive_until_it_leaves_that_one(
-    gateway: RunningGateway, workers: Workers, tmp_path: Any, empty_valkey: RedisServer, office: Office
+    patient: RunningGateway, workers: Workers, tmp_path: Path, empty_valkey: RedisServer, office: Office
 ) -> None:
-    async with running_gateway(gateway_settings(tmp_path, empty_valkey.url), office) as other:
-        async with await gateway.admin() as admin, admin.stream("POST", CHAT, json={"question": "Why?"}) as answer:
+    settings = gateway_settings(tmp_path, empty_valkey.url)
+    async with (
+        running_gateway(settings, office) as other,
+        await patient.admin() as admin,
+        await other.admin() as same_person,
+    ):
+        async with admin.stream("POST", CHAT, json={"question": "Why?"}) as answer:
             await anext(events_of(answer))
             asked = await workers.take(QuestionAsked)
         async with (
-            await other.admin() as admin,
-            admin.stream("GET", f"{CHAT}/requests/{asked.request_id}/events") as resumed,
+            same_person.stream("GET", f"{CHAT}/requests/{asked.request_id}/events") as resumed,
             aclosing(events_of(resumed)) as events,
         ):
             await anext(events)
-            await asyncio.sleep(1.5 * gateway.settings.resume_grace_seconds)  # the time itself is what is tested
+            await asyncio.sleep(1.5 * patient.settings.resume_grace_seconds)  # the time itself is what is tested
             assert not await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id)
         await until(lambda: workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id), what="the cancellation")
 
@@ -217,12 +233,12 @@ async def _go_on(workers: Workers, asked: QuestionAsked) -> None:
 
 
 async def test_work_is_cancelled_when_the_client_of_a_stream_stays_away(
-    gateway: RunningGateway, workers: Workers
+    patient: RunningGateway, workers: Workers
 ) -> None:
-    async with await gateway.admin() as admin:
+    async with await patient.admin() as admin:
         async with admin.stream("POST", CHAT, json={"question": "Why?"}) as answer:
             await anext(events_of(answer))
-        asked = await workers.take(QuestionAsked)
+            asked = await workers.take(QuestionAsked)
         assert not await workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id), "the grace is kept"
         await until(lambda: workers.broker.replies.cancelled(Level.INTERNAL, asked.request_id), what="the cancellation")
 

@@ -165,7 +165,7 @@ async def test_a_jobs_events_end_with_the_session_the_right_or_the_clearance(gat
         await admin.patch(f"/api/v1/people/{ids[1]}", json={"rights": ["read"]})
         async with gateway.adapters.database.write() as connection:
             await connection.execute(update(people).where(people.c.id == ids[2]).values(email_verified=False))
-        ends = await asyncio.wait_for(asyncio.gather(*following), 15)
+        ends = await asyncio.wait_for(asyncio.gather(*following), 30)
     assert [end["type"].rpartition(":")[2] for end in ends] == ["not-signed-in", "access-denied", "not-found"]
 
 
@@ -286,7 +286,7 @@ async def _status_of_a_begun_upload(gateway: RunningGateway, header: str) -> int
     to_server.write(f"{head}Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode())
     to_server.write(b"%x\r\n%b\r\n" % (len(part), part))  # and no last chunk
     try:
-        status_line = await asyncio.wait_for(from_server.readline(), 10)
+        status_line = await asyncio.wait_for(from_server.readline(), 30)
     finally:
         to_server.close()
     return int(status_line.split()[1])

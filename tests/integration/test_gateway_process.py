@@ -67,7 +67,7 @@ async def test_it_serves_logs_json_and_a_stop_sends_its_clients_away_without_can
                 process.send_signal(signal.SIGTERM)
                 with pytest.raises(httpx2.RemoteProtocolError):
                     await _end_of(lines)
-        await until(lambda: process.poll() is not None, seconds=15, what="the process's end")
+        await until(lambda: process.poll() is not None, seconds=30, what="the process's end")
     request_id = json.loads(accepted.removeprefix("data: "))["request_id"]
     lane = Level.INTERNAL.lower()
     assert not redis.Redis(port=empty_valkey.port).exists(f"reply:{{{lane}:{request_id}}}:cancelled")
