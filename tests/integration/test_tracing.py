@@ -217,9 +217,9 @@ async def test_a_collector_that_is_dead_or_silent_slows_nothing(
         async with system(tmp_path, empty_valkey, office, endpoint) as gateway:
             started = time.monotonic()
             assert (await ask(gateway))[-1][0] == "done"
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 10  # its own timeout is 10 s
             stopping = time.monotonic()
-        assert time.monotonic() - stopping < 9  # twice 2 s, and what they take without
+        assert time.monotonic() - stopping < 20  # twice 2 s and what they take without; the SDK would wait 30 s each
 
 
 async def test_what_is_buried_fails_its_span_by_the_errors_class(
