@@ -16,6 +16,8 @@ _ESTABLISHED = "01"
 @dataclass
 class Child:
     process: asyncio.subprocess.Process
+    ready: Any = None
+    """What it told when it was ready."""
 
     @classmethod
     async def start(cls, module: str, *arguments: str) -> Self:
@@ -25,7 +27,7 @@ class Child:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**26,
         )  # fmt: skip
         child = cls(process)
-        await child.answer()
+        child.ready = await child.answer()
         return child
 
     async def ask(self, what: str, value: Any = None) -> Any:

@@ -133,12 +133,32 @@ class Bench:
         return {int(client["addr"].rpartition(":")[2]) for client in clients}
 
 
-async def measure(folder: Path, asked: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+async def generator(writer: Child, clients: Child) -> dict[str, float]:
+    """What the load generator's two halves can do without a gateway between them, in tokens a second."""
+    written = await writer.ask("capacity", {"streams": 200, "seconds": 3})
+    streams, tokens = 200, 200
+    replay = await Child.start("benchmarks.replay", str(tokens))
+    requests = [post(replay.ready, "/", "", {})] * streams
+    await clients.ask("open", {"port": replay.ready, "requests": requests})
+    began = time.monotonic()
+    await replay.tell("begin")
+    got = await clients.ask("finish", {"expected": tokens})
+    took = time.monotonic() - began
+    await replay.stop()
+    assert got["exact"] == streams, "the clients count wrongly"
+    return {"writer_tokens_per_s": figure(written), "clients_tokens_per_s": figure(streams * tokens / took)}
+
+
+async def measure(
+    folder: Path, asked: argparse.Namespace
+) -> tuple[dict[str, float], dict[str, list[dict[str, float]]]]:
     rounds: dict[str, list[dict[str, float]]] = defaultdict(list)
     with running(valkey_server(folder / "valkey")) as valkey:
         clients = await Child.start("benchmarks.sse_clients")
         writer = await Child.start("benchmarks.token_writer", valkey.url)
         bench = Bench(valkey, clients, writer, asked.rate, asked.seconds)
+        alone = await generator(writer, clients)
+        print("load generator alone", alone, flush=True)
         async with gateway(folder / "state", valkey) as ours, blocked_reads(valkey) as baseline:
             await bench.round(ours, 10)
             for _ in range(asked.rounds):
@@ -152,7 +172,7 @@ async def measure(folder: Path, asked: argparse.Namespace) -> dict[str, list[dic
                     print(name, {key: figure(value) for key, value in one.items()}, flush=True)
             for child in (clients, writer):
                 await child.stop()
-    return rounds
+    return alone, rounds
 
 
 def told(rounds: list[dict[str, float]]) -> dict[str, Any]:
@@ -172,14 +192,15 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory() as folder:
-        figures = {name: told(rounds) for name, rounds in asyncio.run(measure(Path(folder), asked)).items()}
+        alone, rounds = asyncio.run(measure(Path(folder), asked))
+    figures = {name: told(each) for name, each in rounds.items()}
     ours = figures["gateway"]
     goals = {
         "all_exact": ours["all_exact"],
         "p95_under_150_ms": ours["p95_ms"]["median"] < P95_GOAL_MS,
         "connections_under_30": ours["connections"]["greatest"] < CONNECTIONS_GOAL,
     }
-    finish("streams", {**figures, "goals": goals, "met": all(goals.values())})
+    finish("streams", {**figures, "load_generator_alone": alone, "goals": goals, "met": all(goals.values())})
 
 
 if __name__ == "__main__":

@@ -52,6 +52,21 @@ async def write(replies: ReplyLog, request_ids: list[str], rate: float, seconds:
     return {"tokens_per_s": len(streams) * count / took, "late_p95_ms": percentile(late, 0.95) * 1000}
 
 
+async def capacity(replies: ReplyLog, streams: int, seconds: float) -> float:
+    """Tokens a second that it can write when nothing paces it and nobody reads."""
+    ends, written = time.monotonic() + seconds, 0
+
+    async def one(number: int) -> None:
+        nonlocal written
+        writer = replies.writer(LANE, f"capacity-{number}", 1)
+        while (now := time.monotonic()) < ends:
+            await writer.append(Event("token", {"text": f"{written}@{now:.4f} ", "attempt": 1}))
+            written += 1
+
+    await asyncio.gather(*[one(number) for number in range(streams)])
+    return written / seconds
+
+
 async def _append(stream: _Stream, tokens: list[tuple[int, float]], late: list[float]) -> None:
     text = "".join(f"{number}@{due:.4f} " for number, due in tokens)
     await stream.writer.append(Event("token", {"text": text, "attempt": 1}))
@@ -63,8 +78,8 @@ async def serve(url: str) -> None:
     replies = ReplyLog(redis)
     tell_parent()
     while (order := await told()) is not None:
-        _, value = order
-        tell_parent(await write(replies, **value))
+        what, value = order
+        tell_parent(await (write if what == "write" else capacity)(replies, **value))
     await replies.close()
     await redis.aclose()
 
