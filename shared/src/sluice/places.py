@@ -7,8 +7,8 @@ from typing import Any, Literal
 from sluice.connection import RedisClient
 from sluice.workstream import Keys
 
-COUNTED = 1000
-"""As many as are counted before a message; that many may be more."""
+COUNTED = 200
+"""As many as are counted before a message, since Redis waits meanwhile; that many may be more."""
 
 _FIND = """
 local where, entry = (redis.call('HGET', KEYS[2], ARGV[1]) or ''):match('^(%a+) (.+)$')
