@@ -201,7 +201,9 @@ class Broker:
         self._presence = Presence(self.redis, self._consumer, [consumer.work.stream for consumer in self._consumers])
         client: Any = await self.faststream.connect()
         client.xgroup_create = _group_is_there
-        await self.faststream.start()
+        for consumer in self._consumers:
+            await _begin(consumer.subscriber)
+        self.faststream.running = True
         self._upkeep = asyncio.create_task(self._keep_up())
         self._upkeep.add_done_callback(self._end_if_broken)
 
@@ -273,6 +275,12 @@ class Broker:
         self.broken = True
         logger.critical("broker.broken", exc_info=upkeep.exception())
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _begin(subscriber: Any) -> None:
+    """FastStream fails where the first reading takes over 3 s, as on a busy machine; but the reading goes on."""
+    with suppress(TimeoutError):
+        await subscriber.start()
 
 
 def _refused(error: Exception) -> bool:
