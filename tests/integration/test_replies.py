@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from pydantic import SecretStr
 
 from sluice.access import Level
+from sluice.connection import connect
 from sluice.errors import DeadlineExceededError
-from sluice.replies import CancelledByClientError, Event, ReplyLog, SupersededError
+from sluice.replies import AttemptTakenError, CancelledByClientError, Event, ReplyLog, SupersededError
+from tests.support.proxy import proxy
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
 
@@ -188,3 +191,38 @@ async def test_a_writer_whose_log_is_gone_stops_so_that_nobody_reads_an_answer_w
     await replies.finish(LANE, "r", DONE)
     events = [event async for event in replies.read(LANE, "r", "1-0")]
     assert [event.data.get("text", event.name) for event in events] == ["a", "b", "done"]
+
+
+async def test_two_runs_of_one_attempt_do_not_mix_their_answers(replies: ReplyLog) -> None:
+    """As when a destroyed group hands out again what is being handled, or a stopped worker gave back what it began."""
+    first, second = (replies.writer(LANE, "r", attempt=1, sole=True) for _ in range(2))
+    await first.append(token("a"), token("b"))
+    with pytest.raises(AttemptTakenError):
+        await second.append(token("a"))
+    await first.append(token("c"))
+    await replies.writer(LANE, "r", attempt=2, sole=True).append(token("x"))
+    with pytest.raises(SupersededError):
+        await first.append(token("d"))
+    await replies.finish(LANE, "r", DONE)
+    events = [event async for event in replies.read(LANE, "r")]
+    assert [event.data.get("text", event.name) for event in events] == ["a", "b", "c", "x", "done"]
+
+
+async def test_a_write_whose_answer_was_lost_and_that_is_sent_again_stands_once(any_redis: RedisServer) -> None:
+    async with proxy(any_redis.port) as between:
+        lossy = ReplyLog(connect(SecretStr(between.url)))
+        writer = lossy.writer(LANE, "lossy", attempt=1, sole=True)
+        await writer.append(token("a"))
+        for letter in "bcd":
+            between.lose(f'"{letter}"'.encode())
+            await until(lambda letter=letter: _written(writer, letter))
+        assert between.lost == 3
+        await lossy.finish(LANE, "lossy", DONE)
+        events = [event async for event in lossy.read(LANE, "lossy")]
+        await lossy.close()
+    assert [event.data.get("text", event.name) for event in events] == [*"abcd", "done"]
+
+
+async def _written(writer: Any, letter: str) -> bool:
+    await writer.append(token(letter))
+    return True

@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sluice.access import Level
 from sluice.connection import RedisClient
-from sluice.errors import PermanentError, SluiceError
+from sluice.errors import PermanentError, SluiceError, TransientError
 from sluice.following import Listener, LogEntry, Position, position
 from sluice.roundtrips import RoundTrips
 
@@ -34,12 +34,21 @@ _OUTAGE_SECONDS = 60.0
 
 _ENDED = "equal or smaller"
 """What Redis says of an id behind which the log has gone on already."""
-_GONE = 2
+_GONE, _TAKEN = 2, 3
 _WRITE = """
-if ARGV[4] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then return 2 end
+local attempt, sequence = ARGV[1]:match('^(%d+)-(%S+)$')
+local next = tonumber(sequence)
 local cancelled, lines = redis.call('EXISTS', KEYS[2]), {}
+if ARGV[4] ~= '' then
+  local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+  if not last and ARGV[4] == 'later' then return 2 end
+  local writer, place = (last and last[1] or '-'):match('^(%d*)-(%d*)$')
+  if writer == attempt and ARGV[4] == 'first' then return 3 end
+  if writer == attempt and next and tonumber(place) >= next then return cancelled end
+end
 for i = 5, #ARGV, 2 do
-  lines[#lines + 1] = redis.call('XADD', KEYS[1], ARGV[1], 'event', ARGV[i], 'data', ARGV[i + 1])
+  local id = next and string.format('%s-%d', attempt, next + (i - 5) / 2) or ARGV[1]
+  lines[#lines + 1] = redis.call('XADD', KEYS[1], id, 'event', ARGV[i], 'data', ARGV[i + 1])
   lines[#lines + 1] = ARGV[i]
   lines[#lines + 1] = ARGV[i + 1]
 end
@@ -50,6 +59,7 @@ if #lines > 0 then
 end
 return cancelled
 """
+"""A sole writer numbers its entries itself: a write that is sent again because its answer was lost is known."""
 _TOLD_BYTES = 4096
 """More than that is not told to the readers: they look."""
 
@@ -64,6 +74,10 @@ class SupersededError(PermanentError):
     """A newer attempt writes this reply, or it has ended: this one must stop."""
 
     type = "superseded"
+
+
+class AttemptTakenError(TransientError):
+    """Another run of this attempt has begun to write: the next attempt writes behind it."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +101,12 @@ class Event:
 class ReplyWriter:
     """Writes the events of one attempt, in order."""
 
-    def __init__(self, write: "_Writes", key: str, attempt: int) -> None:
+    def __init__(self, write: "_Writes", key: str, attempt: int, *, sole: bool) -> None:
         self._write = write
         self._key = key
         self._attempt = attempt
-        self._begun = False
+        self._sole = sole
+        self._written = 0
 
     async def append(self, *events: Event) -> None:
         """Writes the events in one round trip; without events it only looks whether to go on.
@@ -100,16 +115,23 @@ class ReplyWriter:
             CancelledByClientError: the asker is gone.
             SupersededError: a newer attempt, or the terminal event, has been written; or the log is gone with what
                 this attempt wrote, as after a flush, which the request's message did not outlive either.
+            AttemptTakenError: of a sole writer, another has begun this attempt.
         """
+        entry_id = f"{self._attempt}-{self._written if self._sole else '*'}"
         try:
-            cancelled = await self._write(self._key, f"{self._attempt}-*", *events, goes_on=self._begun)
+            cancelled = await self._write(self._key, entry_id, *events, when=self._when(events))
         except ResponseError as error:
             if _ENDED in str(error):
                 raise SupersededError("a newer attempt writes this reply") from None
             raise
-        self._begun = self._begun or bool(events)
+        self._written += len(events)
         if cancelled:
             raise CancelledByClientError("the request was cancelled")
+
+    def _when(self, events: Sequence[Event]) -> str:
+        if self._written:
+            return "later"
+        return "first" if self._sole and events else ""
 
 
 class _Writes:
@@ -119,15 +141,16 @@ class _Writes:
         self._script = redis.register_script(_WRITE)
         self._round_trips = round_trips
 
-    async def __call__(self, key: str, entry_id: str, *events: Event, goes_on: bool = False) -> bool:
-        """Whether the request was cancelled. Raises ResponseError with _ENDED, SupersededError."""
+    async def __call__(self, key: str, entry_id: str, *events: Event, when: str = "") -> bool:
+        """Whether the request was cancelled. Raises ResponseError with _ENDED, SupersededError, AttemptTakenError."""
         parts = [part for event in events for part in (event.name, event.json)]
         lifetime = int(_LIFETIME.total_seconds())
         keys = [key, _cancel_key(key)]
-        arguments = (entry_id, lifetime, _TOLD_BYTES, "1" if goes_on else "", *parts)
-        result = await self._round_trips.run(self._script, keys, *arguments)
+        result = await self._round_trips.run(self._script, keys, entry_id, lifetime, _TOLD_BYTES, when, *parts)
         if result == _GONE:
             raise SupersededError("this reply is gone from the broker, and is begun anew")
+        if result == _TAKEN:
+            raise AttemptTakenError("another run of this attempt has begun to write this reply")
         return bool(result)
 
 
@@ -140,9 +163,9 @@ class ReplyLog:
         self._write = _Writes(redis, self._round_trips)
         self._listener = Listener(redis)
 
-    def writer(self, lane: Level, request_id: str, attempt: int) -> ReplyWriter:
-        """Attempt 0 is for what comes before the answer itself."""
-        return ReplyWriter(self._write, _key(lane, request_id), attempt)
+    def writer(self, lane: Level, request_id: str, attempt: int, *, sole: bool = False) -> ReplyWriter:
+        """Attempt 0 is for what comes before the answer itself. A `sole` writer lets no other write its attempt."""
+        return ReplyWriter(self._write, _key(lane, request_id), attempt, sole=sole)
 
     async def finish(self, lane: Level, request_id: str, event: Event) -> bool:
         """Writes the terminal event. False if there was one already."""

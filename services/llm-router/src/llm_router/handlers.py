@@ -32,7 +32,7 @@ def register(broker: Broker, answer: Answer, follow_up: FollowUp, *, lane: Level
         begun = time.monotonic()
         inquiry = _inquiry(message, delivery)
         attempt = message.attempt_of(delivery.attempt)
-        writer = broker.replies.writer(delivery.lane, message.request_id, attempt)
+        writer = broker.replies.writer(delivery.lane, message.request_id, attempt, sole=True)
         answered = await answer(inquiry, writer, deadline=_monotonic(message.deadline), delivery=attempt)
         await broker.publish(_completed(message, answered))
         _log(answered, time.monotonic() - begun)
