@@ -36,9 +36,14 @@ async def nothing(_: Any) -> None: ...
 
 
 class Interrupted(BlobStore):
-    """Does something else right after a blob was read, as another worker would."""
+    """Does something else when a blob was read, or is about to be deleted, as another worker would."""
 
     after_reading: AtBlob = staticmethod(nothing)
+    before_deleting: AtBlob = staticmethod(nothing)
+
+    async def delete(self, scope: Scope, level: Level, prefix: BlobPath) -> None:
+        await self.before_deleting(prefix)
+        await super().delete(scope, level, prefix)
 
     async def get(self, scope: Scope, level: Level, path: BlobPath) -> bytes:
         data = await super().get(scope, level, path)
@@ -155,6 +160,19 @@ async def test_a_version_that_is_replaced_during_the_rebuilding_does_not_come_ba
     assert list(bench.rows()) == ["guide-2"]
 
 
+async def test_what_is_rebuilt_in_the_middle_of_a_deletion_stays_deleted(bench: Bench) -> None:
+    """The blobs go first: whoever still reads them writes rows that the deletion comes to afterwards."""
+    document = await bench.ingest("gone")
+
+    async def rebuild(_: BlobPath) -> None:
+        bench.blobs.before_deleting = nothing
+        await bench.rebuild()
+
+    bench.blobs.before_deleting = rebuild
+    await bench.delete(document)
+    assert bench.rows() == {}
+
+
 async def test_what_comes_in_during_the_rebuilding_stands_in_the_new_copy_once(bench: Bench) -> None:
     await bench.ingest("early")
 
@@ -174,9 +192,10 @@ async def test_what_comes_in_during_the_rebuilding_stands_in_the_new_copy_once(b
 async def test_a_writer_that_knows_only_the_old_copy_writes_into_the_new_one_too(bench: Bench) -> None:
     """The copy was begun after the writer had looked: it looks again when it has written."""
     await bench.ingest("early")
+    writer = Index({EXTERNAL: bench.chroma.url}, Keyring(KEYS), MODEL)
+    await writer.upsert(bench.scope, EXTERNAL, [chunk_of("early", 1)])
     building = await bench.index.rebuild(bench.scope, EXTERNAL, "chunks", forced=True)
     assert building is not None
-    writer = Index({EXTERNAL: bench.chroma.url}, Keyring(KEYS), MODEL)
     await writer.upsert(bench.scope, EXTERNAL, [chunk_of("early", 1)])
     assert len(bench.rows()["early-1"]) == 2
     await writer.delete_document(bench.scope, EXTERNAL, "early")
