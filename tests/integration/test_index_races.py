@@ -163,13 +163,22 @@ async def test_a_version_that_is_replaced_during_the_rebuilding_does_not_come_ba
 async def test_what_is_rebuilt_in_the_middle_of_a_deletion_stays_deleted(bench: Bench) -> None:
     """The blobs go first: whoever still reads them writes rows that the deletion comes to afterwards."""
     document = await bench.ingest("gone")
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    deletions: list[asyncio.Task[None]] = []
 
-    async def rebuild(_: BlobPath) -> None:
-        bench.blobs.before_deleting = nothing
-        await bench.rebuild()
+    async def wait(_: BlobPath) -> None:
+        reached.set()
+        await go_on.wait()
 
-    bench.blobs.before_deleting = rebuild
-    await bench.delete(document)
+    async def delete(path: BlobPath) -> None:
+        if path == part_path("gone", 1, 0):
+            deletions.append(asyncio.create_task(bench.delete(document)))
+            await reached.wait()
+
+    bench.blobs.before_deleting, bench.blobs.after_reading = wait, delete
+    await bench.rebuild()
+    go_on.set()
+    await asyncio.gather(*deletions)
     assert bench.rows() == {}
 
 
