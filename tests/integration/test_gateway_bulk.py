@@ -28,16 +28,15 @@ JOBS = "/api/v1/knowledge/jobs"
 
 
 @pytest.fixture
-def few(tmp_path: Path, any_sql_url: str, empty_valkey: RedisServer) -> Any:
-    """Settings with a window of two, on SQLite and on PostgreSQL."""
-    return gateway_settings(
-        tmp_path,
-        empty_valkey.url,
-        database_url=SecretStr(any_sql_url),
-        interactive_documents=1,
-        bulk_window=2,
-        reconcile_seconds=5,
-    )
+def few(tmp_path: Path, empty_valkey: RedisServer) -> Any:
+    """Settings with a window of two."""
+    return gateway_settings(tmp_path, empty_valkey.url, interactive_documents=1, bulk_window=2, reconcile_seconds=5)
+
+
+@pytest.fixture
+def few_anywhere(few: Any, any_sql_url: str) -> Any:
+    """The same on SQLite and on PostgreSQL."""
+    return few.model_copy(update={"database_url": SecretStr(any_sql_url)})
 
 
 @dataclass
@@ -115,12 +114,12 @@ async def test_a_small_upload_does_not_wait_for_its_turn(few: Any, office: Offic
         assert job_id in [submitted.request_id for submitted in done if type(submitted) is DocumentSubmitted]
 
 
-async def test_tenants_take_turns(few: Any, office: Office) -> None:
-    async with running_gateway(few, office) as gateway, await gateway.admin() as admin:
+async def test_tenants_take_turns(few_anywhere: Any, office: Office) -> None:
+    async with running_gateway(few_anywhere, office) as gateway, await gateway.admin() as admin:
         await _upload(admin, *[f"{number}.txt" for number in range(8)], level="INTERNAL")
         await until(lambda: _is(2, _standing(gateway)), what="a full window")
         await _two_other_tenants_upload(gateway)
-        async with working(few, office) as worker:
+        async with working(few_anywhere, office) as worker:
             done = await worker.has_done(12)
     order = "".join(submitted.tenant[0] for submitted in done)
     assert order[:2] == "dd", "these were on the queue already"
@@ -165,14 +164,14 @@ async def test_bulk_of_someone_who_may_not_upload_any_more_fails_with_the_reason
             }
 
 
-async def test_two_gateways_publish_each_bulk_document_once(few: Any, office: Office) -> None:
-    few = few.model_copy(update={"bulk_window": 4})
-    other = few.model_copy(update={"port": free_port()})
+async def test_two_gateways_publish_each_bulk_document_once(few_anywhere: Any, office: Office) -> None:
+    few_anywhere = few_anywhere.model_copy(update={"bulk_window": 4})
+    other = few_anywhere.model_copy(update={"port": free_port()})
     async with (
-        running_gateway(few, office) as gateway,
+        running_gateway(few_anywhere, office) as gateway,
         running_gateway(other, office),
         await gateway.admin() as admin,
-        working(few, office) as worker,
+        working(few_anywhere, office) as worker,
     ):
         accepted = await _upload(admin, *[f"{n}.txt" for n in range(16)])
         await worker.has_done(len(accepted))

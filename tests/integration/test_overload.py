@@ -49,10 +49,9 @@ class SmallRedis:
                 continue
 
     def nearly_fill(self) -> None:
-        """So that little more can be written, and no more should be begun."""
-        for _ in range(10):
-            self.client.rpush(_BALLAST, os.urandom(_MEGABYTE))
-        self.client.config_set("maxmemory", int(self.client.info("memory")["used_memory"] / 0.97))
+        """So that little more can be written, and no more should be begun; no command is large that leaves a buffer."""
+        self.client.setrange(_BALLAST, 64 * _MEGABYTE, "x")
+        self.client.config_set("maxmemory", int(self.client.info("memory")["used_memory"] / 0.98))
 
     def free(self) -> None:
         self.client.delete(_BALLAST)
