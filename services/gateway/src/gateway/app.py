@@ -80,6 +80,7 @@ from sluice.broker import Broker
 from sluice.sealing import Keyring
 
 logger = logging.getLogger(__name__)
+_END_AGAIN_SECONDS = 0.5
 _DISPATCH_PAUSE = timedelta(seconds=1)
 
 
@@ -252,9 +253,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
         dispatcher = asyncio.create_task(services.dispatch.forever(_DISPATCH_PAUSE))
         logger.info("service.started")
         yield
-        reconciler.cancel()
-        dispatcher.cancel()
-        await asyncio.gather(reconciler, dispatcher, return_exceptions=True)
+        await _end(reconciler, dispatcher)
         await services.listen.close()
         await adapters.broker.stop()
         await adapters.database.close()
@@ -279,6 +278,14 @@ def _take_offer(settings: GatewaySettings, services: Services) -> TakeOffer:
             lifetime=timedelta(days=settings.idempotency_days) - window,
         ),
     )
+
+
+async def _end(*tasks: "asyncio.Task[None]") -> None:
+    """Cancels them again and again: redis-py swallows a cancellation that meets it while it connects."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_END_AGAIN_SECONDS)
 
 
 def _reconcile(settings: GatewaySettings, adapters: Adapters, services: Services) -> Reconcile:

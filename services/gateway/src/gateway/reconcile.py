@@ -45,7 +45,8 @@ class Reconcile:
             except Exception as error:
                 logger.exception("reconcile.broken", exc_info=error)
             with suppress(TimeoutError):
-                await asyncio.wait_for(lost.wait(), again_after.total_seconds())
+                async with asyncio.timeout(again_after.total_seconds()):
+                    await lost.wait()
 
     async def __call__(self) -> None:
         """Publishes what never was, or is lost; closes what nobody will bring to its end any more."""
