@@ -107,5 +107,5 @@ def test_it_does_not_start_with_a_short_admin_password(tmp_path: Path) -> None:
 
 def test_it_does_not_start_without_its_keys_and_says_what_makes_them(tmp_path: Path) -> None:
     refusal = _refusal(_environment(tmp_path, 8000, "redis://127.0.0.1:1/0"))
-    assert "passport.pub" in refusal
-    assert "sluice up" in refusal
+    assert str(tmp_path / "keys") in refusal
+    assert "`sluice up` makes it" in refusal
