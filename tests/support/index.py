@@ -26,17 +26,24 @@ def rows(port: int, prefix: str) -> dict[str, list[tuple[float, ...]]]:
     return found
 
 
+def states(port: int, prefix: str) -> dict[str, str]:
+    """What each copy says of itself."""
+    listed = client(port).list_collections()
+    of_prefix = [c for c in listed if c.name == prefix or c.name.startswith(f"{prefix}.")]
+    return {c.name: (c.metadata or {}).get("state", "complete") for c in of_prefix}
+
+
 def copies(port: int, prefix: str) -> list[str]:
     names = [collection.name for collection in client(port).list_collections()]
     return sorted(name for name in names if name == prefix or name.startswith(f"{prefix}."))
 
 
-def make_collection(port: int, name: str, model: str) -> None:
+def make_collection(port: int, name: str, model: str, *, rows: int = 20) -> None:
     """As it was made before copies had numbers and states; its vectors go to disk every 20 rows, not every 1,000."""
     client(port).create_collection(
         name,
         metadata={"embedding_model": model},
-        configuration={"hnsw": {"space": "cosine", "batch_size": 10, "sync_threshold": 20}},
+        configuration={"hnsw": {"space": "cosine", "batch_size": rows // 2, "sync_threshold": rows}},
         embedding_function=None,
     )
 
@@ -46,9 +53,14 @@ def vector_files(folder: Path) -> dict[Path, bytes]:
 
 
 def tear(before: dict[Path, bytes]) -> None:
-    """Leaves the files as a kill in the middle of writing them does, which goes from the header to the links: the first
-    are new, the vectors are cut off, and the rest is as it was `before`."""
+    """Leaves what was written since as a kill in the middle of writing does, which goes from the header to the links:
+    the header is new, the vectors are cut off, and the rest is as it was `before`."""
+    same = {
+        file.parent for file, content in before.items() if file.name.endswith("0.bin") and file.read_bytes() == content
+    }
     for file, content in before.items():
+        if file.parent in same:
+            continue
         if file.name == "data_level0.bin":
             with file.open("r+b") as stream:
                 stream.truncate(file.stat().st_size * 9 // 10)
