@@ -17,7 +17,7 @@ from ingest_worker.stored_chunks import complete_path, encode_complete, encode_p
 from ingest_worker.teach import Teach, Withdraw
 from sluice.access import Level, Scope
 from sluice.blobs import BlobPath, BlobStore
-from sluice.index import BeingRestoredError, Copy, Index, IndexedChunk
+from sluice.index import BeingRestoredError, Index, IndexedChunk
 from sluice.messages import DocumentReference, Fix, IndexPart
 from sluice.sealing import Keyring
 from tests.support.identity import passport
@@ -102,12 +102,13 @@ class Bench:
     def prefix(self, kind: str = "chunks") -> str:
         return f"{self.tenant}.external.{kind}"
 
-    async def condemn(self) -> Copy:
-        """As the watch does with a copy that cannot be read."""
+    async def condemn(self) -> IndexPart:
+        """As the watch does with a copy that cannot be read; gives what it asks to have made anew."""
         upkeep = self.index.upkeep(EXTERNAL)
         [copy] = [c.active for c in await upkeep.collections() if c.active and str(c.active) == self.prefix()]
         await upkeep.condemn(copy)
-        return copy
+        [damaged] = [c.damaged for c in await upkeep.collections() if c.damaged and str(c.damaged) == self.prefix()]
+        return CHUNKS.model_copy(update={"incident": damaged.incident})
 
 
 def chunk_of(document_id: str, generation: int) -> IndexedChunk:
@@ -203,7 +204,7 @@ async def test_a_writer_that_knows_only_the_old_copy_writes_into_the_new_one_too
     await bench.ingest("early")
     writer = Index({EXTERNAL: bench.chroma.url}, Keyring(KEYS), MODEL)
     await writer.upsert(bench.scope, EXTERNAL, [chunk_of("early", 1)])
-    building = await bench.index.rebuild(bench.scope, EXTERNAL, "chunks", forced=True)
+    building = await bench.index.rebuild(bench.scope, EXTERNAL, "chunks", incident=None)
     assert building is not None
     await writer.upsert(bench.scope, EXTERNAL, [chunk_of("early", 1)])
     assert len(bench.rows()["early-1"]) == 2
@@ -215,9 +216,8 @@ async def test_a_rebuilding_that_was_cut_off_begins_again_and_leaves_one_copy(be
     """Also when nothing is complete: what a cut-off attempt wrote of a document deleted since does not stay."""
     document = await bench.ingest("gone")
     await bench.ingest("stays")
-    await bench.condemn()
-    part = CHUNKS.model_copy(update={"incident": "a1"})
-    first = await bench.index.rebuild(bench.scope, EXTERNAL, "chunks")
+    part = await bench.condemn()
+    first = await bench.index.rebuild(bench.scope, EXTERNAL, "chunks", incident=part.incident)
     assert first is not None
     await bench.delete(document)
     await first.add([chunk_of("gone", 1)])  # it was read before; the worker dies here
@@ -230,8 +230,8 @@ async def test_a_rebuilding_that_was_cut_off_begins_again_and_leaves_one_copy(be
 
 async def test_a_copy_that_is_being_made_is_never_read(bench: Bench) -> None:
     await bench.ingest("early")
-    await bench.condemn()
-    building = await bench.index.rebuild(bench.scope, EXTERNAL, "chunks")
+    part = await bench.condemn()
+    building = await bench.index.rebuild(bench.scope, EXTERNAL, "chunks", incident=part.incident)
     assert building is not None
     await building.add([chunk_of("early", 1)])
     reader = Index({EXTERNAL: bench.chroma.url}, Keyring(KEYS), MODEL)
@@ -250,13 +250,24 @@ async def test_a_hint_alone_changes_nothing_of_a_sound_collection(bench: Bench) 
     assert copies(bench.chroma.port, bench.prefix()) == [bench.prefix()]
 
 
+async def test_a_made_up_hint_does_not_disturb_the_copy_that_is_being_made(bench: Bench) -> None:
+    await bench.ingest("early")
+    part = await bench.condemn()
+    building = await bench.index.rebuild(bench.scope, EXTERNAL, "chunks", incident=part.incident)
+    assert building is not None
+    await bench.rebuild(CHUNKS.model_copy(update={"incident": "made-up"}))
+    await building.add([chunk_of("early", 1)])
+    await building.finish()
+    assert list(bench.rows()) == ["early-1"]
+
+
 async def test_a_deletion_waits_while_a_copy_is_damaged(bench: Bench) -> None:
     """It could be found in that copy: it is not told as done before that is gone."""
     document = await bench.ingest("gone")
-    await bench.condemn()
+    part = await bench.condemn()
     with pytest.raises(BeingRestoredError):
         await bench.delete(document)
-    await bench.rebuild(CHUNKS.model_copy(update={"incident": "a1"}))
+    await bench.rebuild(part)
     await bench.delete(document)
     assert bench.rows() == {}
 

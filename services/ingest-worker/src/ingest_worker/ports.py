@@ -85,7 +85,7 @@ class RebuiltIndex(Protocol):
     """`sluice.index.Index`, as far as it is made anew."""
 
     async def rebuild(
-        self, scope: Scope, level: Level, kind: Kind, *, forced: bool = False
+        self, scope: Scope, level: Level, kind: Kind, *, incident: str | None
     ) -> UnfinishedCopy | None: ...
 
     async def ids(self, scope: Scope, level: Level, kind: Kind) -> list[str]: ...

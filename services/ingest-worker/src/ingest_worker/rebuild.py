@@ -45,7 +45,7 @@ class Rebuild:
             TransientError: the index is away, or this copy is damaged too.
         """
         level = scope.at(part.access_level)
-        copy = await self._index.rebuild(scope, level, part.kind, forced=part.incident is None)
+        copy = await self._index.rebuild(scope, level, part.kind, incident=part.incident)
         if copy is None:
             return Comparison(0)
         stock = Stock(self._blobs, scope, level, self._model)

@@ -25,8 +25,12 @@ class Building:
         self._copy = copy
 
     @classmethod
-    async def begin(cls, server: Server, sealer: Sealer, scope: Scope, name: Name, *, forced: bool) -> Self | None:
-        """None, when a sound copy stands and it is not `forced`; what such a copy took the place of is removed then.
+    async def begin(
+        cls, server: Server, sealer: Sealer, scope: Scope, name: Name, *, incident: str | None
+    ) -> Self | None:
+        """None, when a sound copy stands, or another `incident`; what a sound copy took the place of is removed then.
+
+        Without an incident a sound copy is made anew too.
 
         A copy that was left half-built is begun again: what was deleted since may still stand in it. There is always
         one copy, so that nobody takes the collection for one that never was; and numbers follow each other, so that a
@@ -34,13 +38,15 @@ class Building:
         """
         copies = await server.copies(name)
         standing = copies.standing
+        damaged = copies.damaged
+        if incident is not None and damaged and incident != (damaged.incident or damaged.id):
+            return None  # a hint that anyone may have sent must not stop the copy that is being made
         if standing is None:
-            incident = copies.damaged.incident if copies.damaged else ""
-            copy = await server.create(name, copies.highest + 1, State.BUILDING, incident)
+            copy = await server.create(name, copies.highest + 1, State.BUILDING, damaged.incident if damaged else "")
             await _remove(server, copies.all)
             return cls(server, sealer, scope, copy)
         older = [other for other in copies.all if other.number < standing.number]
-        if standing.state is State.COMPLETE and not forced:
+        if standing.state is State.COMPLETE and incident is not None:
             await _remove(server, older)
             return None
         await _remove(server, copies.building)

@@ -118,10 +118,10 @@ class Index:
             raise BeingRestoredError(f"a part of the {level} index is damaged or being restored")
         return await copies.active.rows.ids() if copies.active else []
 
-    async def rebuild(self, scope: Scope, level: Level, kind: Kind, *, forced: bool = False) -> Building | None:
-        """A new copy to fill; None when the one that stands is sound, unless `forced`."""
+    async def rebuild(self, scope: Scope, level: Level, kind: Kind, *, incident: str | None) -> Building | None:
+        """A new copy to fill; None when there is no such incident (any more). Without one, also of what is sound."""
         server, name = self._server(level), _name(scope, level, kind)
-        return await Building.begin(server, self._sealer, scope, name, forced=forced)
+        return await Building.begin(server, self._sealer, scope, name, incident=incident)
 
     async def _find(self, scope: Scope, kind: Kind, vector: Vector, limit: int, *, do_without: bool) -> Found:
         found = await asyncio.gather(
