@@ -277,6 +277,33 @@ async def test_a_document_deleted_while_it_was_embedded_never_reaches_the_index(
     office.embedder.meanwhile, office.index.before_upsert = delete, fail
     with pytest.raises(ReplacedError):
         await office.submit("text")
+    assert await office.kept(INTERNAL, "documents", "doc") == []
+
+
+@pytest.mark.parametrize(("page", "error"), [(b"from the web", ReplacedError), (b"", UnreadableDocumentError)])
+async def test_a_page_deleted_while_it_was_fetched_is_not_kept(
+    office: Office, page: bytes, error: type[PermanentError]
+) -> None:
+    async def fetch(_: str) -> FetchedFile:
+        await office.delete(reference(), STAFF)
+        return FetchedFile(page, "page.html")
+
+    ingest = Ingest(blobs=office.blobs, index=office.index, embedder=office.embedder, parse=parse, fetch=fetch)
+    with pytest.raises(error):
+        await ingest(reference(url="https://example.com/"), STAFF, office.reports)
+    assert await office.kept(INTERNAL, "documents", "doc") == []
+
+
+async def test_a_generation_overtaken_while_it_was_embedded_leaves_the_newer_one_alone(office: Office) -> None:
+    async def overtake() -> None:
+        office.embedder.meanwhile = None
+        await office.submit("new", generation=2)
+
+    office.embedder.meanwhile = overtake
+    with pytest.raises(ReplacedError):
+        await office.submit("old", generation=1)
+    assert office.index.generations == {(INTERNAL, 2)}
+    assert await office.kept(INTERNAL, "documents", "doc") == ["2"]
 
 
 async def test_deleting_again_and_deleting_what_never_was_are_no_errors_and_harm_nothing_else(office: Office) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from sluice.access import Level
 from sluice.blobs import BlobMissingError, BlobStore
-from sluice.errors import AccessDeniedError, ConfigurationError, PermanentError, SealBrokenError
+from sluice.errors import AccessDeniedError, ConfigurationError, PermanentError, SealBrokenError, TransientError
 from sluice.sealing import Keyring, read_key
 from tests.support.identity import passport
 
@@ -104,3 +104,15 @@ async def test_deleting_a_folder_removes_all_below_and_a_missing_blob_says_so(tm
     await blobs.delete(scope, EXTERNAL, PATH[:2])
     with pytest.raises(BlobMissingError):
         await blobs.get(scope, EXTERNAL, PATH)
+
+
+async def test_a_folder_that_is_still_there_after_its_deletion_is_not_told_as_deleted(tmp_path: Path) -> None:
+    """A link in its place is what no user may remove as a folder, not even root."""
+    blobs, scope = BlobStore(tmp_path, Keyring(KEYS)), passport().scope
+    await blobs.put(scope, EXTERNAL, PATH, b"x")
+    place = tmp_path.joinpath(scope.tenant, "external", *PATH[:2])
+    elsewhere = place.rename(tmp_path / "elsewhere")
+    place.symlink_to(elsewhere)
+    with pytest.raises(TransientError, match="could not be deleted"):
+        await blobs.delete(scope, EXTERNAL, PATH[:2])
+    assert await blobs.get(scope, EXTERNAL, PATH) == b"x"

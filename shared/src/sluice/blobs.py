@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from sluice.access import Level, Scope
-from sluice.errors import PermanentError
+from sluice.errors import PermanentError, TransientError
 from sluice.sealing import Keyring
 
 BlobPath = tuple[str, ...]
@@ -35,7 +35,10 @@ class BlobStore:
         return await asyncio.to_thread(self._get, scope, level, path)
 
     async def delete(self, scope: Scope, level: Level, prefix: BlobPath) -> None:
-        """Removes a blob or everything below a folder; what is not there counts as removed."""
+        """Removes a blob or everything below a folder; what is not there counts as removed.
+
+        Raises TransientError when something is still there afterwards.
+        """
         await asyncio.to_thread(self._delete, scope, level, prefix)
 
     async def tenants(self, level: Level, pattern: str) -> list[str]:
@@ -71,10 +74,14 @@ class BlobStore:
 
     def _delete(self, scope: Scope, level: Level, prefix: BlobPath) -> None:
         place = self._file(scope, level, prefix)
-        if place.is_dir():
-            shutil.rmtree(place, ignore_errors=True)
-        else:
+        if not place.is_dir():
             place.unlink(missing_ok=True)
+            return
+        shutil.rmtree(place, ignore_errors=True)
+        if place.exists():  # something was put there meanwhile, or the disk refuses
+            shutil.rmtree(place, ignore_errors=True)
+        if place.exists():
+            raise TransientError("stored files could not be deleted; look at the disk and the rights of the blob store")
 
     def _file(self, scope: Scope, level: Level, path: BlobPath) -> Path:
         parts = (scope.tenant, scope.at(level).lower(), *path)

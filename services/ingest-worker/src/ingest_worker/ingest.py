@@ -75,7 +75,16 @@ class Ingest:
             TransientError: what is needed is away.
         """
         scope.at(document.access_level)
-        await self._begin(document, scope)
+        try:
+            return await self._ingest(document, scope, report)
+        except PermanentError:
+            newest = await self._generations.newest(document.document_id, scope)
+            if newest > document.generation:  # whoever took its place may have cleaned up before this was written
+                await delete_before(newest, document.document_id, scope, blobs=self._blobs, index=self._index)
+            raise
+
+    async def _ingest(self, document: DocumentReference, scope: Scope, report: Report) -> Indexed:
+        await self._generations.begin(document, scope)
         file = await self._original(document, scope, report)
         await report(JobState.PARSING)
         with step("parse"):
@@ -93,15 +102,6 @@ class Ingest:
             await self._fill_index(document, scope, len(parts))
         _log(document, parsed, len(rows))
         return Indexed(len(rows), title)
-
-    async def _begin(self, document: DocumentReference, scope: Scope) -> None:
-        """Where a newer generation was begun, an attempt of this one may have left chunks behind it."""
-        try:
-            await self._generations.begin(document, scope)
-        except ReplacedError:
-            newest = await self._generations.newest(document.document_id, scope)
-            await delete_before(newest, document.document_id, scope, blobs=self._blobs, index=self._index)
-            raise
 
     async def _original(self, document: DocumentReference, scope: Scope, report: Report) -> FetchedFile:
         if document.url is not None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 from prometheus_client import Counter
@@ -145,12 +146,14 @@ class Watch:
             await self._ask_to_rebuild()
 
     async def _ask_to_rebuild(self) -> None:
-        """Also what others condemned. Once an incident, however often it is seen: its message has an id of its own."""
+        """Also what others condemned. Again while it stands, as an attempt may fail; a dead hint holds for an hour."""
+        hour = datetime.now(UTC).strftime("%Y-%m-%dT%H")
         for damaged in [copies.damaged for copies in await self._index.collections()]:
             if damaged and damaged.id not in self._doubtful:
                 name, incident = damaged.name, damaged.incident or damaged.id
                 part = IndexPart(access_level=name.level, kind=name.kind, incident=incident)
-                if await self._hint(IndexDamaged(tenant=name.tenant, part=part), digest([name.tenant, incident])[:32]):
+                hint_id = digest([name.tenant, incident, hour])[:32]
+                if await self._hint(IndexDamaged(tenant=name.tenant, part=part), hint_id):
                     _DAMAGED.labels(self._index.level).inc()
 
     def _tell_away(self, *, away: bool) -> None:
