@@ -197,3 +197,32 @@ def test_a_stream_may_have_a_retry_rule_of_its_own() -> None:
 def test_a_retry_rule_for_a_stream_that_is_not_ours_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"there is no stream questions\.v9"):
         CommonSettings(port=0, retry_streams={"questions.v9": RetryRule()})
+
+
+@pytest.mark.parametrize("farthest", ["99999999999999-0", "18446744073709551615-18446744073709551615"])
+async def test_an_id_of_the_future_stops_nobody(client: Any, farthest: str) -> None:
+    """A producer may choose the id of its entry. What stood before it and came after it is read, with a time of now."""
+    publish, work = Publication(client), await work_of(client)
+    await publish(STREAM, "m-1", "{}")
+    taken = await read(client)
+    await publish(STREAM, "m-2", "{}")
+    await client.xadd(STREAM, {"__data__": "foreign"}, id=farthest)
+    assert await work.mend()
+    assert not await work.mend()
+    assert await publish(STREAM, "m-3", "{}")
+    assert not await publish(STREAM, "m-2", "{}")
+    assert not await work.done(taken, "m-1"), "it stands there again"
+    entries = [await read(client) for _ in range(4)]
+    assert [entry.body for entry in entries] == [b"{}", b"{}", b"foreign", b"{}"]
+    for entry in entries:
+        assert abs((datetime.now(UTC) - entry.queued_at).total_seconds()) < 60
+        assert await work.done(entry, entry.message_id or "f")
+    assert await client.hlen(KEYS.places) == 0
+
+
+async def test_a_sound_stream_is_left_as_it_is(client: Any) -> None:
+    work = await work_of(client)
+    await Publication(client)(STREAM, "m-1", "{}")
+    [(before, _)] = await client.xrange(STREAM)
+    assert not await work.mend()
+    assert [before] == [entry_id for entry_id, _ in await client.xrange(STREAM)]

@@ -77,5 +77,5 @@ def test_an_offer_is_written_without_what_it_has_not() -> None:
     ],
 )
 def test_a_refusal_is_noted_where_its_producer_looks(body: str, expected: str) -> None:
-    grant = Grant(key_id="key-1", time="", nonce="the-nonce", hmac="0" * 64)
+    grant = Grant(key_id="key-1", time="2026-01-02T03:04:05Z", nonce="the-nonce", hmac="0" * 64)
     assert idempotency_key_of(DocumentOffered(body=body, grant=grant)) == expected

@@ -21,7 +21,7 @@ from faststream.redis import RedisBroker, StreamSub
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from sluice.access import Level, PassportVerifier
-from sluice.connection import connect
+from sluice.connection import connect, end
 from sluice.consumer import Arrival, Consumer, Delivery, Handler, OnDead, SignedConsumer, UnsignedConsumer
 from sluice.depths import Presence
 from sluice.errors import TransientError
@@ -211,16 +211,14 @@ class Broker:
         """Takes nothing more, waits for what has started up to the grace, and closes the connections."""
         if self._upkeep is not None:
             self._stopping = True
-            self._upkeep.cancel()
-            await asyncio.wait([self._upkeep], timeout=_POLL_MS / 1000)
+            await end(self._upkeep)
         for consumer in self._consumers:
             consumer.subscriber.running = False  # else it would read once more before FastStream stops it
         for intake in self._intakes:
             await intake.stop()
         await self.faststream.stop()
         await asyncio.gather(*[intake.drain(self._settings.shutdown_grace_seconds) for intake in self._intakes])
-        for renewal in self._renewals:
-            renewal.cancel()
+        await end(*self._renewals)
         await self._release()
         await self.replies.close()
         await self.redis.aclose()

@@ -1,10 +1,12 @@
 """The connection to Redis or Valkey."""
 
+import asyncio
 from typing import Any
 
 from pydantic import SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
 
+_AGAIN_SECONDS = 1.0
 RedisClient = Any
 """redis.asyncio.Redis, whose own annotations are partly unknown to a strict checker."""
 
@@ -13,3 +15,11 @@ def connect(url: SecretStr) -> RedisClient:
     """A client with bytes in and out; calls beyond the pool's 64 connections wait for up to 10 s."""
     pool: Any = BlockingConnectionPool.from_url(url.get_secret_value(), max_connections=64, timeout=10)  # pyright: ignore[reportUnknownMemberType]
     return Redis.from_pool(pool)
+
+
+async def end(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancels them again and again: redis-py swallows a cancellation that meets it while it connects."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_AGAIN_SECONDS)

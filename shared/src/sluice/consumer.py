@@ -120,6 +120,8 @@ class Consumer(Generic[P, D]):
 
     async def keep_up(self, *, reap: bool) -> bool:
         """Wakes what is due, and reaps. True: the group was gone, and what the stream held may be gone with it."""
+        if await self.work.mend():
+            logger.error("message.id-of-the-future", extra={"stream": self.work.stream})
         await self.work.wake()
         if not reap:
             return False
@@ -173,6 +175,10 @@ class Consumer(Generic[P, D]):
         except PermanentError as error:
             await self._refuse(entry, message, error)
             return
+        except Exception as error:
+            logger.exception("message.inadmissible", exc_info=error, extra={"stream": self.work.stream})
+            await self._bury(entry, InvalidMessageError("the message cannot be admitted"))
+            return
         try:
             self.check_deadline(message)
             if entry.crashes > self._settings.max_crashes:
@@ -224,12 +230,20 @@ class Consumer(Generic[P, D]):
         """Tells whoever waits, then buries: a crash in between tells them once more."""
         if await self._firmly(lambda: self.work.hold(entry)) is Hold.LOST:
             return  # whoever has it now decides
-        if self._on_dead is not None:
-            try:
-                await self._on_dead(message, delivery, error)
-            except PermanentError as untold:
-                logger.error("message.untold", exc_info=untold, extra={"stream": self.work.stream})
-        await self._bury(entry, error)
+        try:
+            with self.leases.held(entry):
+                await self._tell(message, delivery, error)
+                await self._bury(entry, error)
+        except SupersededError:
+            self._count("lost")
+
+    async def _tell(self, message: P, delivery: D, error: SluiceError) -> None:
+        if self._on_dead is None:
+            return
+        try:
+            await self._on_dead(message, delivery, error)
+        except PermanentError as untold:
+            logger.error("message.untold", exc_info=untold, extra={"stream": self.work.stream})
 
     async def _bury(self, entry: Entry, error: SluiceError) -> None:
         await self._firmly(lambda: self.work.bury(entry, error))

@@ -15,11 +15,12 @@ local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 if oldest then
   local since = oldest[1]:match('^%d+')
   for i = 1, #oldest[2], 2 do
-    if oldest[2][i] == 'queued' and tonumber(oldest[2][i + 1]) then since = oldest[2][i + 1] end
+    local value = oldest[2][i + 1]
+    if oldest[2][i] == 'queued' and #value <= 13 and value:match('^%d+$') then since = value end
   end
-  age = now[1] * 1000 + math.floor(now[2] / 1000) - since
+  age = math.min(math.max(now[1] * 1000 + math.floor(now[2] / 1000) - since, 0), now[1] * 1000)
 end
-return {length - pending, pending, redis.call('ZCARD', KEYS[2]), redis.call('XLEN', KEYS[3]), math.max(age, 0),
+return {length - pending, pending, redis.call('ZCARD', KEYS[2]), redis.call('XLEN', KEYS[3]), age,
   redis.call('ZCOUNT', KEYS[4], now[1], '+inf')}
 """
 """What is done is deleted: what stands on the stream and is not pending has not been delivered, all of it while there

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from redis.exceptions import RedisError
 
-from sluice.connection import RedisClient
+from sluice.connection import RedisClient, end
 
 logger = logging.getLogger(__name__)
 _SILENCE_SECONDS = 1.0
@@ -117,8 +117,7 @@ class Listener:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end(self._task)
         if self._pubsub is not None:
             await self._pubsub.aclose()
 
@@ -143,6 +142,9 @@ class Listener:
                 await asyncio.sleep(_SILENCE_SECONDS)
             except RuntimeError:  # nothing is subscribed at this moment
                 await asyncio.sleep(_IDLE_SECONDS)
+            except Exception as error:
+                logger.exception("replies.listening-broken", exc_info=error)
+                await asyncio.sleep(_SILENCE_SECONDS)
             else:
                 if message is not None:
                     self._spread(message["type"], message["channel"].decode(), message["data"])

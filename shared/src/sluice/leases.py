@@ -50,7 +50,9 @@ class Leases:
         """For ever, three times a lease."""
         while True:
             await asyncio.sleep(self._seconds / 3)
-            await asyncio.gather(*[self._renew(held) for held in self._held])
+            for result in await asyncio.gather(*[self._renew(held) for held in self._held], return_exceptions=True):
+                if isinstance(result, Exception):
+                    logger.error("message.lease-not-renewed", exc_info=result, extra={"stream": self._work.stream})
 
     async def _renew(self, held: _Held) -> None:
         """A broker that is away for a moment loses none."""

@@ -288,7 +288,7 @@ class IndexPart(Part):
 
     access_level: Level
     kind: Literal["chunks", "fixes"]
-    incident: str | None = None
+    incident: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
 
 
 class IndexRebuilt(Message):
@@ -342,7 +342,7 @@ class Grant(Part):
     """
 
     key_id: str = Field(pattern=r"^[A-Za-z0-9-]{1,64}$")
-    time: str = Field(max_length=64)
+    time: str = Field(pattern=r"^[0-9T:.+-]{10,40}Z?$")
     nonce: str = Field(pattern=r"^[A-Za-z0-9_-]{8,128}$")
     hmac: str = Field(pattern=r"^[0-9a-f]{64}$")
 
@@ -359,7 +359,7 @@ class IndexDamaged(Unsigned):
     """A worker found a collection that cannot be read or written; the gateway has it rebuilt."""
 
     stream = "indexes.damaged.v1"
-    tenant: str
+    tenant: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     part: IndexPart
 
 

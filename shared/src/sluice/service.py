@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sluice.broker import Broker
+from sluice.connection import end
 from sluice.errors import ConfigurationError, SluiceError, TransientError
 from sluice.settings import CommonSettings
 
@@ -48,9 +49,7 @@ def create_worker_app(
         try:
             yield
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await end(*beside)
             await broker.stop()
             for close in closers:
                 await close()

@@ -68,6 +68,32 @@ local dead = redis.call('XADD', KEYS[3], '*', unpack(ARGV, 4))
 if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[3], 'dead ' .. dead) end
 return 1
 """
+_FARTHEST = timedelta(days=1)
+_MEND = """
+local now = redis.call('TIME')[1] * 1000
+local info = redis.pcall('XINFO', 'STREAM', KEYS[1])
+local last = '0'
+for i = 1, info.err and 0 or #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1]:match('^%d+') end end
+if tonumber(last) > now + ARGV[2] then
+  local entries = redis.call('XRANGE', KEYS[1], '-', '+')
+  redis.call('DEL', KEYS[1])
+  redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+  for _, old in ipairs(entries) do
+    local of = {}
+    for i = 1, #old[2], 2 do of[old[2][i]] = old[2][i + 1] end
+    local since, id = old[1]:match('^%d+'), of['id'] or ''
+    if tonumber(since) > now then since = string.format('%.0f', now) end
+    local entry = redis.call('XADD', KEYS[1], '*', '__data__', of['__data__'] or '', 'id', id,
+      'failures', of['failures'] or '0', 'crashes', of['crashes'] or '0', 'queued', of['queued'] or since)
+    if id ~= '' then redis.call('HSET', KEYS[2], id, 'stream ' .. entry) end
+  end
+  return 1
+end
+return 0
+"""
+"""A producer may choose the id of its entry, and all that come after have a higher one: one from the far future leaves
+no room for others. The stream is then made anew with all that stands on it; who is busy with an entry loses its lease.
+"""
 _WAKE = """
 local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', ARGV[1], 'LIMIT', 0, 100)
 for _, member in ipairs(due) do
@@ -196,8 +222,9 @@ class Entry:
 
     @property
     def queued_at(self) -> datetime:
-        """When it was first put on the stream, by the server's clock."""
-        return datetime.fromtimestamp(self.queued_ms / 1000, UTC)
+        """When it was first put on the stream, by the server's clock; a time to come counts as now."""
+        now = datetime.now(UTC)
+        return now if self.queued_ms / 1000 > now.timestamp() else datetime.fromtimestamp(self.queued_ms / 1000, UTC)
 
 
 def _count(value: bytes | None) -> int:
@@ -219,6 +246,7 @@ class WorkStream:
         self._done = redis.register_script(_DONE)
         self._delay = redis.register_script(_DELAY)
         self._bury = redis.register_script(_BURY)
+        self._mend = redis.register_script(_MEND)
         self._wake = redis.register_script(_WAKE)
         self._put_back = redis.register_script(_PUT_BACK)
         self._forget = redis.register_script(_FORGET)
@@ -297,6 +325,10 @@ class WorkStream:
         arguments = [part for pair in reason.items() for part in pair]
         keys = [self.stream, self.keys.places, self.keys.dead]
         return bool(await _run(self._bury, keys, self.group, entry.entry_id, entry.message_id, *arguments))
+
+    async def mend(self) -> bool:
+        """Gives the entries ids of the present, if one of them is from the future. Whether that had to be done."""
+        return bool(await _run(self._mend, self._both, self.group, int(_FARTHEST.total_seconds() * 1000)))
 
     async def wake(self) -> int:
         """Puts the delayed entries that are due back on the stream; returns how many."""

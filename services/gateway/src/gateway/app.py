@@ -77,10 +77,10 @@ from gateway.tenants import FirstAdmin, ensure_first_admin
 from gateway.waiting import Explain
 from sluice.access import PassportSigner
 from sluice.broker import Broker
+from sluice.connection import end
 from sluice.sealing import Keyring
 
 logger = logging.getLogger(__name__)
-_END_AGAIN_SECONDS = 0.5
 _DISPATCH_PAUSE = timedelta(seconds=1)
 
 
@@ -253,7 +253,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
         dispatcher = asyncio.create_task(services.dispatch.forever(_DISPATCH_PAUSE))
         logger.info("service.started")
         yield
-        await _end(reconciler, dispatcher)
+        await end(reconciler, dispatcher)
         await services.listen.close()
         await adapters.broker.stop()
         await adapters.database.close()
@@ -278,14 +278,6 @@ def _take_offer(settings: GatewaySettings, services: Services) -> TakeOffer:
             lifetime=timedelta(days=settings.idempotency_days) - window,
         ),
     )
-
-
-async def _end(*tasks: "asyncio.Task[None]") -> None:
-    """Cancels them again and again: redis-py swallows a cancellation that meets it while it connects."""
-    while running := [task for task in tasks if not task.done()]:
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=_END_AGAIN_SECONDS)
 
 
 def _reconcile(settings: GatewaySettings, adapters: Adapters, services: Services) -> Reconcile:

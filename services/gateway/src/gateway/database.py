@@ -64,9 +64,14 @@ async def _translated() -> AsyncGenerator[None]:
     except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
         raise TransientError("the database is not available right now; try again") from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise TransientError("the database connection was lost; try again") from error
+        if error.connection_invalidated or _passes(error):
+            raise TransientError("the database is not available right now; try again") from error
         raise
+
+
+def _passes(error: DBAPIError) -> bool:
+    """By PostgreSQL's class of SQLSTATE: connection lost, rolled back for another, no resources, starting or ending."""
+    return str(getattr(error.orig, "sqlstate", None) or "")[:2] in ("08", "40", "53", "57")
 
 
 def _sqlite_engine(url: str) -> AsyncEngine:

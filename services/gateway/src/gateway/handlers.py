@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from gateway.indexes import Indexes
 from gateway.keep import keep_answer, keep_failure
@@ -20,6 +21,7 @@ from sluice.messages import (
 )
 
 logger = logging.getLogger(__name__)
+_HINT_BYTES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Handlers:
         broker.consume(DocumentProgress, self.on_document_progress, concurrency=4, prefetch=16, patient=True)
         broker.consume(FixIndexed, self.on_fix_indexed, patient=True)
         broker.consume(IndexProgress, self.on_index_progress, patient=True)
-        broker.consume_unsigned(IndexDamaged, self.on_index_damaged, patient=True)
+        broker.consume_unsigned(IndexDamaged, self.on_index_damaged, patient=True, most_bytes=_HINT_BYTES)
         broker.consume_unsigned(
             DocumentOffered,
             self.on_document_offered,
@@ -72,10 +74,10 @@ class Handlers:
         await self.indexes.progressed(message)
 
     async def on_index_damaged(self, message: IndexDamaged, _: Arrival) -> None:
-        await self.indexes.mend(message)
+        await self.indexes.mend(message, datetime.now(UTC))
 
     async def on_document_offered(self, message: DocumentOffered, arrival: Arrival) -> None:
         await self.take_offer(message, arrival.queued_at)
 
-    async def on_dead_offer(self, message: DocumentOffered, _: Arrival, error: SluiceError) -> None:
-        await self.take_offer.refuse(message, error)
+    async def on_dead_offer(self, message: DocumentOffered, arrival: Arrival, error: SluiceError) -> None:
+        await self.take_offer.refuse(message, arrival.queued_at, error)

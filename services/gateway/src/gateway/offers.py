@@ -29,7 +29,7 @@ from sluice.offers import IDEMPOTENCY_KEY, Offer, proves
 
 logger = logging.getLogger(__name__)
 _MOST_ERRORS = 5
-_LONGEST_NAME = 100
+_FIELD = r"[a-z][a-z0-9_]{0,31}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,7 @@ class TakeOffer:
         remembered = known is not None and known.body_sha256 == body_sha256
         if known and remembered and known.job_id:
             return
-        if not remembered:
-            _check_time(offered.grant.time, queued_at, self.rules)
+        _check_time(offered.grant.time, None if remembered else queued_at, self.rules)
         offer = await asyncio.to_thread(_parse, offered.body)
         _check_rights(key, offer)
         upload = await asyncio.to_thread(_upload, offer, self.rules.document_bytes)
@@ -80,14 +79,17 @@ class TakeOffer:
             await self.idempotency.settle(claim)
             self.dispatch.wake()
 
-    async def refuse(self, offered: DocumentOffered, error: SluiceError) -> None:
+    async def refuse(self, offered: DocumentOffered, queued_at: datetime, error: SluiceError) -> None:
         """Notes for the producer why their offer is dead. Whoever cannot prove that it is theirs is told nothing."""
         try:
             key = await self._prove(offered)
         except PermanentError:
             return
-        # A stale grant may be a replay: it must not count as an offer that was seen in time.
-        seen = "" if isinstance(error, StaleOfferError) else _sha256(offered.body)
+        seen = _sha256(offered.body)
+        try:
+            _check_time(offered.grant.time, queued_at, self.rules)
+        except StaleOfferError:  # it may be a replay: it must not count as an offer that was seen in time
+            seen = ""
         names = dict.fromkeys((idempotency_key_of(offered), offered.grant.nonce))
         await self.fates.refuse(key, list(names), seen, error.detail, datetime.now(UTC))
 
@@ -121,14 +123,15 @@ def state_of(fate: Fate) -> str:
     return fate.job_state or "deleted"
 
 
-def _check_time(text: str, queued_at: datetime, rules: OfferRules) -> None:
+def _check_time(text: str, queued_at: datetime | None, rules: OfferRules) -> None:
+    """Without the time at which it was queued for what passed this before, and is only too old when it is forgotten."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
         raise StaleOfferError("grant.time: must be as in 2026-01-31T12:00:00Z (RFC 3339)") from error
     if time.tzinfo is None:
         raise StaleOfferError("grant.time: must have a zone, as in 2026-01-31T12:00:00Z")
-    if abs(queued_at - time) > rules.window:
+    if queued_at is not None and abs(queued_at - time) > rules.window:
         seconds = round((time - queued_at).total_seconds())
         raise StaleOfferError(
             f"grant.time: {seconds:+} s from the broker's clock, at most {rules.window.seconds} may be"
@@ -153,9 +156,9 @@ def _parse(body: str) -> Offer:
 
 
 def _told(error: Any) -> str:
-    field = ".".join(map(str, error["loc"]))
-    name = "".join(character for character in field if character.isprintable())[:_LONGEST_NAME]
-    return f"{name or 'body'}: {error['msg']}"
+    """A name that no field of ours could have is the producer's text, and no business of logs and operators."""
+    field = str(error["loc"][0]) if error["loc"] else "body"
+    return f"{field if re.fullmatch(_FIELD, field) else 'a field'}: {error['msg']}"
 
 
 def _upload(offer: Offer, most_bytes: int) -> Upload:

@@ -169,8 +169,8 @@ class Catalog(Protocol):
         """Notes when the message of this run was first sent; a second sender that comes later changes nothing."""
         ...
 
-    async def unpublished(self, changed_before: datetime) -> list[tuple[Job, Document]]:
-        """Those that wait for nothing but to be sent."""
+    async def unpublished(self, changed_before: datetime, after: Job | None = None) -> list[tuple[Job, Document]]:
+        """Those that wait for nothing but to be sent; the oldest that come after one."""
         ...
 
     async def unheard(self, changed_before: datetime, after: Job | None) -> list[tuple[Job, Document]]:
@@ -185,7 +185,7 @@ class Catalog(Protocol):
         """Open jobs whose message was sent."""
         ...
 
-    async def undeleted(self, ended_before: datetime) -> list[tuple[Job, Document]]:
+    async def undeleted(self, ended_before: datetime, after: Job | None = None) -> list[tuple[Job, Document]]:
         """Documents that are being deleted although no job does it any more, each with the last that did."""
         ...
 
@@ -213,7 +213,7 @@ class Fixes(Protocol):
         """Notes when the message of this run was first sent."""
         ...
 
-    async def unpublished(self, changed_before: datetime) -> list[FixRow]: ...
+    async def unpublished(self, changed_before: datetime, after: FixRow | None = None) -> list[FixRow]: ...
 
     async def unheard(self, changed_before: datetime, after: FixRow | None) -> list[FixRow]:
         """Open fixes whose message was sent, and of which nothing was told since; the oldest that come after one."""
@@ -280,7 +280,9 @@ class Passwords(Protocol):
 
 
 class Publisher(Protocol):
-    async def publish(self, message: Message) -> None: ...
+    async def publish(self, message: Message) -> bool:
+        """False when the message stands on its stream, or was handled in the last hour."""
+        ...
 
 
 class Replies(Protocol):
