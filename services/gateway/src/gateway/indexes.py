@@ -31,16 +31,20 @@ class Indexes:
     signer: PassportSigner
     deadline: timedelta
 
-    async def mend(self, damaged: IndexDamaged) -> None:
-        """Takes a worker's hint, which anyone could have sent: what is sound is left as it is by whoever rebuilds."""
+    async def mend(self, damaged: IndexDamaged, now: datetime) -> None:
+        """Takes a worker's hint, which anyone could have sent: what is sound is left as it is by whoever rebuilds.
+
+        The hint comes again as long as the damage stands: one attempt an hour, as one may end without having mended it.
+        """
         tenant = await self.accounts.tenant(damaged.tenant)
         if tenant is None or damaged.part.incident is None:
             logger.warning("index.hint-refused", extra={"tenant": damaged.tenant})
             return
         part = damaged.part
-        job = digest([tenant.slug, part.access_level, part.kind, part.incident])[:32]
-        await self._note(tenant, "system", "index.damaged", part)
-        await self._send(IndexRebuilt, tenant, part, job)
+        hour = now.astimezone(UTC).strftime("%Y-%m-%dT%H")
+        job = digest([tenant.slug, part.access_level, part.kind, part.incident, hour])[:32]
+        if await self._send(IndexRebuilt, tenant, part, job):
+            await self._note(tenant, "system", "index.damaged", part)
 
     async def rebuild(self, slug: str, levels: Sequence[Level]) -> list[IndexTask]:
         """Raises NotFoundError."""
@@ -88,7 +92,7 @@ class Indexes:
 
     async def _send(
         self, kind: type[IndexRebuilt] | type[IndexVerified], tenant: Tenant, part: IndexPart, job: str
-    ) -> None:
+    ) -> bool:
         holder = Holder(tenant=tenant.slug, subject="system", clearance=part.access_level, rights=frozenset())
         errand = Errand(
             holder=holder,
@@ -97,7 +101,7 @@ class Indexes:
             deadline=datetime.now(UTC) + self.deadline,
             bound={"part": part},
         )
-        await self.publisher.publish(
+        return await self.publisher.publish(
             kind(message_id=message_id_of(kind, job), part=part, **errand.envelope(self.signer))
         )
 
