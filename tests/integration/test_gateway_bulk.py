@@ -13,6 +13,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from gateway.adapters.sql_backlog import SqlBacklog
+from gateway.adapters.sql_catalog import SqlCatalog
+from gateway.adapters.sql_fixes import SqlFixes
 from gateway.database import Database
 from sluice.access import Level
 from sluice.broker import Broker, Delivery
@@ -207,6 +209,20 @@ async def test_the_next_of_a_hundred_thousand_waiting_jobs_is_found_by_the_index
     for plan, index in zip(told.plans, indexes, strict=True):
         assert index in plan, plan
         assert "TEMP B-TREE FOR ORDER BY" not in plan
+
+
+async def test_what_is_open_and_late_is_found_by_the_index_of_what_is_open(tmp_path: Path) -> None:
+    """However many jobs have ended."""
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/sluice.db")
+    await database.migrate()
+    told = _Explained(database)
+    now = datetime.now(UTC)
+    await SqlCatalog(told).overdue(now)  # pyright: ignore[reportArgumentType]
+    await SqlCatalog(told).unheard(now, None)  # pyright: ignore[reportArgumentType]
+    await SqlFixes(told).overdue(now)  # pyright: ignore[reportArgumentType]
+    await database.close()
+    for plan, index in zip(told.plans, ["ix_jobs_open", "ix_jobs_open", "ix_fixes_open"], strict=True):
+        assert index in plan, plan
 
 
 class _Explained:

@@ -82,6 +82,24 @@ async def test_a_job_within_its_deadline_is_left_alone(gateway: RunningGateway, 
         assert await _job_state(admin, answer.json()["jobs"][0]["job_id"]) == "queued"
 
 
+async def test_a_job_whose_publication_was_not_noted_is_late_only_when_it_was_not_told_of_for_long(
+    any_gateway: RunningGateway, workers: Workers
+) -> None:
+    """However long it waited before. It can also be found lost. On SQLite and on PostgreSQL."""
+    catalog, long_ago = any_gateway.services.catalog, _past_the_deadline(any_gateway)
+    async with await any_gateway.admin() as admin:
+        job_id = (await _uploaded(admin))["job_id"]
+        await _tell(workers, await workers.take(DocumentSubmitted), JobState.PARSING)
+        await until(lambda: _is(admin, job_id, "parsing"), what="the job's progress")
+        await _set(any_gateway, published_at=None, created_at=long_ago)
+        soon = datetime.now(UTC) + timedelta(minutes=1)
+        assert await catalog.overdue(long_ago) == []
+        assert [job.id for job, _ in await catalog.overdue(soon)] == [job_id]
+        [(job, _)] = await catalog.unheard(soon, None)
+        assert job.id == job_id
+        assert await catalog.unheard(soon, job) == []
+
+
 async def test_when_a_message_was_sent_is_noted_once(any_gateway: RunningGateway, workers: Workers) -> None:
     """A sender that comes later does not move the deadline; on SQLite and on PostgreSQL."""
     async with await any_gateway.admin() as admin:

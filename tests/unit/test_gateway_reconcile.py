@@ -6,10 +6,13 @@ from typing import Any, cast
 
 import pytest
 
+from gateway.dispatch import Dispatch
 from gateway.lost import FindLost
 from gateway.reconcile import pause_before
 from gateway.records import Document, DocumentState, Job
+from gateway.steps import each_page, each_step
 from sluice.access import Level
+from sluice.errors import TransientError
 from sluice.messages import JobState
 from sluice.places import Place
 
@@ -126,3 +129,73 @@ def test_each_pause_is_twice_the_one_before_and_none_longer_than_a_day() -> None
     minute = timedelta(minutes=1)
     assert [pause_before(run, minute) for run in (1, 2, 3, 4)] == [minute, 2 * minute, 4 * minute, 8 * minute]
     assert pause_before(1000, minute) == timedelta(days=1)
+
+
+async def test_a_step_that_fails_does_not_keep_the_others_from_being_taken() -> None:
+    taken: list[str] = []
+
+    async def away() -> None:
+        raise TransientError("the broker is away")
+
+    async def broken() -> None:
+        raise ValueError("unforeseen")
+
+    async def fine() -> None:
+        taken.append("fine")
+
+    await each_step(away, broken, fine)
+    assert taken == ["fine"]
+
+
+async def test_a_row_that_raises_the_unforeseen_does_not_keep_the_next_pages_waiting() -> None:
+    seen: list[int] = []
+
+    async def read(last: int | None) -> list[int]:
+        return {None: [1, 2], 2: [3]}.get(last, [])
+
+    async def work(row: int) -> None:
+        seen.append(row)
+        if row == 1:
+            raise ValueError("unforeseen")
+        if row == 3:
+            raise TransientError("the broker is away")
+
+    with pytest.raises(TransientError):
+        await each_page(read, work)
+    assert seen == [1, 2, 3]
+
+
+class _Waiting:
+    """One job for each lane, until it is ended; of the external lane nothing can be counted."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    async def standing(self, _: Any, lane: Level) -> int:
+        if lane is Level.EXTERNAL:
+            raise TransientError("the broker is away")
+        return 0
+
+    async def admit(self) -> None: ...
+
+    async def next(self, *_: Any) -> tuple[str, str] | None:
+        return None if self.ended else ("tenant-1", "job-1")
+
+    async def job(self, *_: Any) -> tuple[Job, Document]:
+        return _JOB, _DOCUMENT
+
+    async def principal(self, _: str) -> None:
+        raise ValueError("unforeseen")
+
+    async def fail_job(self, job_id: str, error: str, *, run: int) -> None:
+        self.ended.append(error)
+
+
+async def test_a_bulk_job_that_cannot_be_sent_ends_with_a_reason_and_one_lane_does_not_hold_up_the_other() -> None:
+    waiting: Any = _Waiting()
+    dispatch = Dispatch(
+        waiting=waiting, gate=waiting, catalog=waiting, principals=waiting, submit=cast(Any, None), window=5
+    )
+    await dispatch()
+    [reason] = waiting.ended
+    assert "upload it again" in reason

@@ -7,15 +7,17 @@ from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from prometheus_client import Gauge
 
 from gateway.passports import Holder
 from gateway.ports import Catalog, Gate, Principals, WaitingJobs
 from gateway.records import Document, Job
+from gateway.steps import each_step
 from gateway.submit import Submit
 from sluice.access import Level, Right
-from sluice.errors import SluiceError
+from sluice.errors import SluiceError, TransientError
 from sluice.messages import BulkDocumentSubmitted
 
 logger = logging.getLogger(__name__)
@@ -61,13 +63,15 @@ class Dispatch:
 
     async def __call__(self) -> None:
         """Fills the window of each lane, tenant by tenant, a tenant's oldest job first."""
-        for lane in Level:
-            room = self.window - await self.gate.standing(BulkDocumentSubmitted, lane)
-            while room > 0 and (found := await self._next(lane)):
-                await self.gate.admit()
-                if not await self._publish(*found):
-                    break
-                room -= 1
+        await each_step(*(partial(self._fill, lane) for lane in Level))
+
+    async def _fill(self, lane: Level) -> None:
+        room = self.window - await self.gate.standing(BulkDocumentSubmitted, lane)
+        while room > 0 and (found := await self._next(lane)):
+            await self.gate.admit()
+            if not await self._publish_or_end(*found):
+                break
+            room -= 1
 
     async def _next(self, lane: Level) -> tuple[Job, Document] | None:
         found = await self.waiting.next(lane, self._last[lane])
@@ -77,6 +81,18 @@ class Dispatch:
             return None
         self._last[lane] = found[0]
         return await self.catalog.job(*found)
+
+    async def _publish_or_end(self, job: Job, document: Document) -> bool:
+        """A job that cannot be published does not stay the first for ever."""
+        try:
+            return await self._publish(job, document)
+        except TransientError:
+            raise
+        except Exception as error:
+            logger.exception("dispatch.job-failed", exc_info=error, extra={"request_id": job.id})
+        await self.catalog.fail_job(job.id, "this could not be sent to be indexed: upload it again", run=job.run)
+        self.wake()
+        return True
 
     async def _publish(self, job: Job, document: Document) -> bool:
         """With what the principal may do now. False: the broker is away."""

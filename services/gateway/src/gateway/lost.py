@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from gateway.ports import News, Places
 from gateway.records import Document, FixRow, FixState, Job, Turn
 from gateway.resend import Resend
+from gateway.steps import each_row, each_step
 from gateway.submit import message_id, streams_of
 from gateway.teach import kind_of
 from gateway.teach import message_id as fix_message_id
@@ -43,9 +44,7 @@ class FindLost:
 
     async def __call__(self) -> None:
         before = datetime.now(UTC) - self.after
-        await self._jobs(before)
-        await self._fixes(before)
-        await self._turns(before)
+        await each_step(lambda: self._jobs(before), lambda: self._fixes(before), lambda: self._turns(before))
 
     async def _jobs(self, before: datetime) -> None:
         last: Job | None = None
@@ -53,14 +52,17 @@ class FindLost:
             last = page[-1][0]
             places = await asyncio.gather(*(self._place(streams_of(job), message_id(job)) for job, _ in page))
             lost = [found for found, place in zip(page, places, strict=True) if place is None]
-            for (job, _), place in zip(page, places, strict=True):
-                if place and place.state == "dead":
-                    await self.resend.catalog.fail_job(job.id, place.reason or _NO_REASON, run=job.run)
+            await each_row(zip(page, places, strict=True), self._end_dead_job)
             if lost and await self.news.heard(DocumentProgress, _PATIENCE):
-                for job, document in lost:
-                    await self._begin_job(job, document)
+                await each_row(lost, self._begin_job)
 
-    async def _begin_job(self, job: Job, document: Document) -> None:
+    async def _end_dead_job(self, found: tuple[tuple[Job, Document], Place | None]) -> None:
+        (job, _), place = found
+        if place and place.state == "dead":
+            await self.resend.catalog.fail_job(job.id, place.reason or _NO_REASON, run=job.run)
+
+    async def _begin_job(self, found: tuple[Job, Document]) -> None:
+        job, document = found
         if job.kind == "index" and job.run >= _MOST_RUNS:
             await self.resend.catalog.fail_job(job.id, "this was lost too often: upload it again", run=job.run)
         elif fresh := await self.resend.catalog.again(job):
@@ -75,12 +77,14 @@ class FindLost:
             found = zip(streams, map(fix_message_id, page), strict=True)
             places = await asyncio.gather(*(self._place(*where) for where in found))
             lost = [fix for fix, place in zip(page, places, strict=True) if place is None]
-            for fix, place in zip(page, places, strict=True):
-                if place and place.state == "dead":
-                    await self._end_fix(fix, place.reason or _NO_REASON)
+            await each_row(zip(page, places, strict=True), self._end_dead_fix)
             if lost and await self.news.heard(FixIndexed, _PATIENCE):
-                for fix in lost:
-                    await self._begin_fix(fix)
+                await each_row(lost, self._begin_fix)
+
+    async def _end_dead_fix(self, found: tuple[FixRow, Place | None]) -> None:
+        fix, place = found
+        if place and place.state == "dead":
+            await self._end_fix(fix, place.reason or _NO_REASON)
 
     async def _end_fix(self, fix: FixRow, reason: str) -> None:
         if fix.state is FixState.WITHDRAWING:
@@ -97,11 +101,12 @@ class FindLost:
         last: Turn | None = None
         while page := await self.resend.conversations.unheard(before, last):
             last = page[-1][0]
-            for turn, person_id in page:
-                if turn.created_at + self.resend.ask.deadline > datetime.now(UTC):
-                    await self._turn(turn, person_id)
+            await each_row(page, self._turn)
 
-    async def _turn(self, turn: Turn, person_id: str) -> None:
+    async def _turn(self, found: tuple[Turn, str]) -> None:
+        turn, person_id = found
+        if turn.created_at + self.resend.ask.deadline <= datetime.now(UTC):
+            return
         place = None
         for kind in _ON_ITS_WAY:
             place = place or await self.places.find(

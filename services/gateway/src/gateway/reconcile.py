@@ -2,21 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 from gateway.lost import FindLost
 from gateway.passports import SLACK
 from gateway.ports import IdempotencyKeys
 from gateway.records import Document, FixRow, FixState, Job, Turn
 from gateway.resend import Resend
-from sluice.errors import DeadlineExceededError, PermanentError, SluiceError
+from gateway.steps import each_page, each_row, each_step
+from sluice.errors import DeadlineExceededError
 
 logger = logging.getLogger(__name__)
-R = TypeVar("R")
 _LATE = timedelta(minutes=1)
 _DELETE_AGAIN = timedelta(minutes=10)
 _LONGEST_PAUSE = timedelta(days=1)
@@ -38,27 +36,56 @@ class Reconcile:
         while True:
             again_after = min(pause, self.find_lost.after) if lost.is_set() else pause
             lost.clear()
-            try:
-                await self()
-            except SluiceError as error:
-                logger.warning("reconcile.failed", exc_info=error)
-            except Exception as error:
-                logger.exception("reconcile.broken", exc_info=error)
+            await self()
             with suppress(TimeoutError):
                 async with asyncio.timeout(again_after.total_seconds()):
                     await lost.wait()
 
     async def __call__(self) -> None:
-        """Publishes what never was, or is lost; closes what nobody will bring to its end any more."""
-        now, resend = datetime.now(UTC), self.resend
-        await _each(await resend.catalog.unpublished(now - self.after), lambda found: resend.job(*found))
-        await _each(await resend.fixes.unpublished(now - self.after), self._send_fix)
-        await self.find_lost()
-        await _each(await resend.catalog.overdue(now - resend.submit.deadline - SLACK), self._close_job)
-        await _each(await resend.fixes.overdue(now - resend.teach.deadline - SLACK), self._close_fix)
-        await _each(await resend.catalog.undeleted(now - _DELETE_AGAIN), self._delete_again)
-        await _each(await resend.conversations.overdue(now - resend.ask.deadline - _LATE), self._close_turn)
-        await self.keys.forget(now - self.keep_keys)
+        """Publishes what never was, or is lost; closes what nobody will bring to its end any more.
+
+        What cannot be done now, as while the broker is away, does not keep the rest waiting.
+        """
+        await each_step(
+            self._send_jobs,
+            self._send_fixes,
+            self.find_lost,
+            self._close_jobs,
+            self._close_fixes,
+            self._delete_all_again,
+            self._close_turns,
+            self._forget_keys,
+        )
+
+    async def _send_jobs(self) -> None:
+        unpublished, before = self.resend.catalog.unpublished, datetime.now(UTC) - self.after
+        await each_page(lambda last: unpublished(before, last and last[0]), self._send_job)
+
+    async def _send_fixes(self) -> None:
+        unpublished, before = self.resend.fixes.unpublished, datetime.now(UTC) - self.after
+        await each_page(lambda last: unpublished(before, last), self._send_fix)
+
+    async def _close_jobs(self) -> None:
+        before = datetime.now(UTC) - self.resend.submit.deadline - SLACK
+        await each_row(await self.resend.catalog.overdue(before), self._close_job)
+
+    async def _close_fixes(self) -> None:
+        before = datetime.now(UTC) - self.resend.teach.deadline - SLACK
+        await each_row(await self.resend.fixes.overdue(before), self._close_fix)
+
+    async def _delete_all_again(self) -> None:
+        undeleted, before = self.resend.catalog.undeleted, datetime.now(UTC) - _DELETE_AGAIN
+        await each_page(lambda last: undeleted(before, last and last[0]), self._delete_again)
+
+    async def _close_turns(self) -> None:
+        before = datetime.now(UTC) - self.resend.ask.deadline - _LATE
+        await each_row(await self.resend.conversations.overdue(before), self._close_turn)
+
+    async def _forget_keys(self) -> None:
+        await self.keys.forget(datetime.now(UTC) - self.keep_keys)
+
+    async def _send_job(self, found: tuple[Job, Document]) -> None:
+        await self.resend.job(*found)
 
     async def _send_fix(self, fix: FixRow) -> None:
         """One that failed before waits twice as long each time."""
@@ -94,12 +121,3 @@ class Reconcile:
 def pause_before(run: int, first: timedelta) -> timedelta:
     """How long to wait before the next try of what nobody may give up: twice as long after each."""
     return min(first * 2 ** min(run - 1, 30), _LONGEST_PAUSE)
-
-
-async def _each(rows: Iterable[R], work: Callable[[R], Awaitable[None]]) -> None:
-    """A row that cannot be helped does not keep the others waiting."""
-    for row in rows:
-        try:
-            await work(row)
-        except PermanentError as error:
-            logger.error("reconcile.row-failed", exc_info=error)

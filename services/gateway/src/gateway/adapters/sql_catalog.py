@@ -4,19 +4,35 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    TextClause,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
 from gateway.database import Database
-from gateway.models import documents, jobs, tenants
+from gateway.models import OPEN_JOB, documents, jobs, tenants
 from gateway.progress import begun_again, goes_forward, may_begin_again, state_after
 from gateway.records import Document, DocumentState, Job, Page
 from sluice.access import Level
 from sluice.messages import DocumentProgress, JobState
 
 _TERMINAL = [state for state in JobState if state.terminal]
-_OPEN = [state for state in JobState if not state.terminal]
+_OPEN = text(f"jobs.{OPEN_JOB.text}")
+"""In the words of the index of what is open, which serves no others."""
+_SENT_WITHOUT_NOTE = and_(jobs.c.published_at.is_(None), jobs.c.state != JobState.QUEUED)
+"""Progress tells that a message was sent, also when the note of it was lost."""
 _JOB = select(jobs, *(c.label(f"document__{c.name}") for c in documents.c)).select_from(jobs.join(documents))
 
 
@@ -108,15 +124,13 @@ class SqlCatalog:
         async with self._database.write() as connection:
             await connection.execute(update(jobs).where(first).values(published_at=at))
 
-    async def unpublished(self, changed_before: datetime) -> list[tuple[Job, Document]]:
-        unsent = (jobs.c.published_at.is_(None), jobs.c.waiting_lane.is_(None))
-        return await self._oldest(jobs.c.state == JobState.QUEUED, *unsent, jobs.c.updated_at < changed_before)
+    async def unpublished(self, changed_before: datetime, after: Job | None = None) -> list[tuple[Job, Document]]:
+        unsent = (jobs.c.published_at.is_(None), jobs.c.waiting_lane.is_(None), jobs.c.updated_at < changed_before)
+        return await self._oldest(jobs.c.state == JobState.QUEUED, *unsent, after=after)
 
     async def unheard(self, changed_before: datetime, after: Job | None) -> list[tuple[Job, Document]]:
-        quiet = and_(jobs.c.published_at < changed_before, jobs.c.updated_at < changed_before)
-        if after is not None:
-            quiet = and_(quiet, comes_after(jobs.c.created_at, jobs.c.id, after.created_at, after.id))
-        return await self._oldest(jobs.c.state.in_(_OPEN), quiet)
+        sent = or_(jobs.c.published_at < changed_before, _SENT_WITHOUT_NOTE)
+        return await self._oldest(_OPEN, sent, jobs.c.updated_at < changed_before, after=after)
 
     async def again(self, job: Job) -> Job | None:
         async with self._database.write() as connection:
@@ -134,12 +148,11 @@ class SqlCatalog:
         return fresh
 
     async def overdue(self, published_before: datetime) -> list[tuple[Job, Document]]:
-        # Progress tells that a message was sent, also when the note of it was lost.
-        sent = or_(jobs.c.published_at.is_not(None), jobs.c.state != JobState.QUEUED)
-        at = func.coalesce(jobs.c.published_at, jobs.c.created_at)
-        return await self._oldest(jobs.c.state.not_in(_TERMINAL), sent, at < published_before)
+        sent = or_(jobs.c.published_at.is_not(None), _SENT_WITHOUT_NOTE)
+        at = func.coalesce(jobs.c.published_at, jobs.c.updated_at)
+        return await self._oldest(_OPEN, sent, at < published_before)
 
-    async def undeleted(self, ended_before: datetime) -> list[tuple[Job, Document]]:
+    async def undeleted(self, ended_before: datetime, after: Job | None = None) -> list[tuple[Job, Document]]:
         other = jobs.alias()
         later = exists().where(
             other.c.document_id == jobs.c.document_id,
@@ -151,10 +164,15 @@ class SqlCatalog:
             jobs.c.kind == "delete",
             jobs.c.updated_at < ended_before,
             ~later,
+            after=after,
         )
 
-    async def _oldest(self, *conditions: ColumnElement[bool]) -> list[tuple[Job, Document]]:
+    async def _oldest(
+        self, *conditions: ColumnElement[bool] | TextClause, after: Job | None = None
+    ) -> list[tuple[Job, Document]]:
         query = _JOB.where(*conditions).order_by(jobs.c.created_at, jobs.c.id).limit(100)
+        if after is not None:
+            query = query.where(comes_after(jobs.c.created_at, jobs.c.id, after.created_at, after.id))
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [(_job(row), _document(row, "document__")) for row in rows]

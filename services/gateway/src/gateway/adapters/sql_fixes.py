@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, 
 
 from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
 from gateway.database import Database
-from gateway.models import fixes, tenants
+from gateway.models import OPEN_FIX, fixes, tenants
 from gateway.records import FixRow, FixState, Page
 from sluice.access import Level
 from sluice.messages import FixIndexed
@@ -51,14 +51,12 @@ class SqlFixes:
         async with self._database.write() as connection:
             await connection.execute(update(fixes).where(*first).values(published_at=at))
 
-    async def unpublished(self, changed_before: datetime) -> list[FixRow]:
-        return await self._open(fixes.c.published_at.is_(None), fixes.c.updated_at < changed_before)
+    async def unpublished(self, changed_before: datetime, after: FixRow | None = None) -> list[FixRow]:
+        return await self._open(fixes.c.published_at.is_(None), fixes.c.updated_at < changed_before, after=after)
 
     async def unheard(self, changed_before: datetime, after: FixRow | None) -> list[FixRow]:
         quiet = and_(fixes.c.published_at < changed_before, fixes.c.updated_at < changed_before)
-        if after is not None:
-            quiet = and_(quiet, comes_after(fixes.c.updated_at, fixes.c.id, after.updated_at, after.id))
-        return await self._open(quiet)
+        return await self._open(quiet, after=after)
 
     async def again(self, fix: FixRow) -> FixRow | None:
         state = FixState.PENDING if fix.state is FixState.FAILED else fix.state
@@ -96,8 +94,10 @@ class SqlFixes:
             await self._change(mine, FixState.WITHDRAWING, error=message.error, **_to_send())
         await self._change(mine, FixState.PENDING, state=FixState(message.state), error=message.error)
 
-    async def _open(self, *conditions: ColumnElement[bool]) -> list[FixRow]:
-        query = select(fixes).where(fixes.c.state.in_([FixState.PENDING, FixState.WITHDRAWING]), *conditions)
+    async def _open(self, *conditions: ColumnElement[bool], after: FixRow | None = None) -> list[FixRow]:
+        query = select(fixes).where(OPEN_FIX, *conditions)
+        if after is not None:
+            query = query.where(comes_after(fixes.c.updated_at, fixes.c.id, after.updated_at, after.id))
         async with self._database.read() as connection:
             ordered = query.order_by(fixes.c.updated_at, fixes.c.id).limit(100)
             rows = (await connection.execute(ordered)).mappings().all()

@@ -17,6 +17,7 @@ from sluice.messages import Message
 from sluice.places import Place
 from sluice.replies import Event
 from sluice.topology import GROUPS
+from sluice.workstream import Keys
 
 _LOOK_SECONDS = 0.05
 
@@ -25,9 +26,9 @@ class BrokerPublisher:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    async def publish(self, message: Message) -> None:
+    async def publish(self, message: Message) -> bool:
         with translated():
-            await self._broker.publish(message)
+            return await self._broker.publish(message)
 
 
 class BrokerGate:
@@ -94,7 +95,8 @@ class BrokerNews:
             now, end = seconds * 1000 + microseconds // 1000, time.monotonic() + within.total_seconds()
             while time.monotonic() < end:
                 oldest = await self._redis.xrange(kind.stream, count=1)
-                if not oldest or int(oldest[0][0].partition(b"-")[0]) > now:
+                passed = not oldest or int(oldest[0][0].partition(b"-")[0]) > now
+                if passed and not await self._redis.zcard(Keys(kind.stream).delayed):
                     return True
                 await asyncio.sleep(_LOOK_SECONDS)
         return False
