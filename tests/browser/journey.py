@@ -33,7 +33,7 @@ class Site:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    expect.set_options(timeout=20_000)  # the machine may be busy
+    expect.set_options(timeout=45_000)  # the machine may be busy
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
         yield browser
@@ -44,6 +44,7 @@ def chromium() -> Iterator[Browser]:
 def visit(browser: Browser, url: str, size: tuple[int, int] = DESKTOP) -> Iterator[Page]:
     """A page of a fresh profile. At the end it must have asked no other host, and have logged no error."""
     context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+    context.set_default_timeout(60_000)
     page = context.new_page()
     asked_for: list[str] = []
     errors: list[str] = []
