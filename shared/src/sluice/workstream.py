@@ -17,7 +17,7 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 
 from sluice.connection import RedisClient
 from sluice.errors import SluiceError
-from sluice.roundtrips import RoundTrips
+from sluice.roundtrips import RoundTrips, Together
 
 BODY_FIELD = b"__data__"
 ID_FIELD = b"id"
@@ -41,19 +41,31 @@ return 1
 """A message that stands somewhere, or is done, is not put on the stream a second time: who did not get the answer to a
 publication may publish again."""
 _HOLD = """
-local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
-if not pending[1] or pending[1][2] ~= ARGV[2] then return 0 end
-redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', 2, 'JUSTID')
-if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1 then return 2 end
-return 1
+local held = {}
+for i = 3, #ARGV, 2 do
+  local id, done = ARGV[i], KEYS[tonumber(ARGV[i + 1])]
+  local pending = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
+  local mine = pending[1] and pending[1][2] == ARGV[2]
+  if mine then redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'RETRYCOUNT', 2, 'JUSTID') end
+  held[#held + 1] = not mine and 0 or (done and redis.call('EXISTS', done) == 1) and 2 or 1
+end
+return held
 """
 _DONE = """
-if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
-redis.call('XDEL', KEYS[1], ARGV[2])
-if ARGV[3] ~= '' then redis.call('HDEL', KEYS[2], ARGV[3]) end
-if KEYS[3] then redis.call('SET', KEYS[3], '1', 'EX', ARGV[4]) end
-return 1
+local acknowledged = {}
+for i = 3, #ARGV, 3 do
+  local id, message, done = ARGV[i], ARGV[i + 1], KEYS[tonumber(ARGV[i + 2])]
+  local mine = redis.call('XACK', KEYS[1], ARGV[1], id)
+  if mine == 1 then
+    redis.call('XDEL', KEYS[1], id)
+    if message ~= '' then redis.call('HDEL', KEYS[2], message) end
+    if done then redis.call('SET', done, '1', 'EX', ARGV[2]) end
+  end
+  acknowledged[#acknowledged + 1] = mine
+end
+return acknowledged
 """
+"""These two take many entries at once, each with the place of its `done` among the keys, or 0."""
 _DELAY = """
 if redis.call('XACK', KEYS[1], ARGV[1], ARGV[2]) == 0 then return 0 end
 redis.call('XDEL', KEYS[1], ARGV[2])
@@ -227,6 +239,10 @@ class Entry:
         return now if self.queued_ms / 1000 > now.timestamp() else datetime.fromtimestamp(self.queued_ms / 1000, UTC)
 
 
+_Settling = tuple[Entry, str | None]
+"""An entry, and the message's id where it is known by that as done."""
+
+
 def _count(value: bytes | None) -> int:
     return int(value) if value is not None and value.isdigit() and len(value) <= _LONGEST_NUMBER else 0
 
@@ -241,7 +257,8 @@ class WorkStream:
         self._redis = redis
         self._consumer = consumer
         self._lease_ms = int(lease.total_seconds() * 1000)
-        self._run = RoundTrips(redis).run
+        self._holds = Together(self._hold_all)
+        self._dones = Together(self._done_all)
         self._hold = redis.register_script(_HOLD)
         self._done = redis.register_script(_DONE)
         self._delay = redis.register_script(_DELAY)
@@ -275,19 +292,34 @@ class WorkStream:
 
     async def hold(self, entry: Entry, message_id: str | None = None) -> Hold:
         """Renews the lease, if this consumer still has it."""
-        keys = [self.stream] if message_id is None else [self.stream, self.keys.done(message_id)]
-        return Hold(await self._run(self._hold, keys, self.group, self._consumer, entry.entry_id))
+        return Hold(await self._holds((entry, message_id)))
+
+    async def _hold_all(self, calls: list[_Settling]) -> list[int]:
+        keys, arguments = [self.stream], [self.group, self._consumer]
+        for entry, message_id in calls:
+            arguments += [entry.entry_id, self._done_key(keys, message_id)]
+        return await _run(self._hold, keys, *arguments)
 
     async def done(self, entry: Entry, message_id: str) -> bool:
         """Acknowledges and removes. False: the lease was lost, and the work counts as another's."""
-        keys = [self.stream, self.keys.places, self.keys.done(message_id)]
-        lifetime = int(_DONE_LIFETIME.total_seconds())
-        return bool(await self._run(self._done, keys, self.group, entry.entry_id, entry.message_id, lifetime))
+        return bool(await self._dones((entry, message_id)))
 
     async def drop(self, entry: Entry) -> bool:
         """Acknowledges and removes without counting the message as done: another copy of it may still be needed."""
-        keys = [self.stream, self.keys.places]
-        return bool(await self._run(self._done, keys, self.group, entry.entry_id, entry.message_id))
+        return bool(await self._dones((entry, None)))
+
+    async def _done_all(self, calls: list[_Settling]) -> list[int]:
+        keys, arguments = self._both, [self.group, str(int(_DONE_LIFETIME.total_seconds()))]
+        for entry, message_id in calls:
+            arguments += [entry.entry_id, entry.message_id, self._done_key(keys, message_id)]
+        return await _run(self._done, keys, *arguments)
+
+    def _done_key(self, keys: list[str], message_id: str | None) -> str:
+        """Adds the key to the others, and tells its place among them."""
+        if message_id is None:
+            return "0"
+        keys.append(self.keys.done(message_id))
+        return str(len(keys))
 
     async def delay(self, entry: Entry, delay: timedelta, reason: str = "") -> bool:
         """Takes the entry off the stream, to come back after the delay with one failure more."""
@@ -305,7 +337,7 @@ class WorkStream:
             ensure_ascii=False,
         )
         keys = [self.stream, self.keys.places, self.keys.delayed]
-        return bool(await self._run(self._delay, keys, self.group, entry.entry_id, entry.message_id, due, member))
+        return bool(await _run(self._delay, keys, self.group, entry.entry_id, entry.message_id, due, member))
 
     async def bury(self, entry: Entry, error: SluiceError) -> bool:
         """Moves the entry to the dead letters, its bytes as they were, with the reason."""
