@@ -26,7 +26,7 @@ from tests.support.servers import ChromaServer
 from tests.support.waiting import until
 
 EXTERNAL = Level.EXTERNAL
-MODEL = "test/model"
+MODEL = "local/all-MiniLM-L6-v2"  # nothing is embedded, but other tests look at the same server
 KEYS = {level: os.urandom(32) for level in Level}
 CHUNKS, FIXES = (IndexPart(access_level=EXTERNAL, kind=kind) for kind in ("chunks", "fixes"))
 AtBlob = Callable[[BlobPath], Awaitable[None]]
