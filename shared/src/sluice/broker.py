@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from faststream import AckPolicy
 from faststream.message import StreamMessage
 from faststream.redis import RedisBroker, StreamSub
+from faststream.redis.subscriber.usecases import stream_subscriber
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from sluice.access import Level, PassportVerifier
@@ -40,6 +41,7 @@ logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
 U = TypeVar("U", bound=Unsigned)
 _POLL_MS = 1000
+_READ_AGAIN_SECONDS = 0.5
 _WAKE_SECONDS = 0.5
 _REFUSALS = 10
 _PRESENT_SECONDS = 15
@@ -51,6 +53,8 @@ class Broker:
     def __init__(self, settings: CommonSettings, *, service: str, verifier: PassportVerifier) -> None:
         self.redis = connect(settings.redis_url)
         self.replies = ReplyLog(self.redis)
+        # FastStream would wait for 5 s after each failed look, and has no setting for it: too long for a restart.
+        stream_subscriber.CONSUME_ERROR_BACKOFF_SECONDS = _READ_AGAIN_SECONDS  # pyright: ignore[reportPrivateImportUsage]
         self.faststream = RedisBroker(
             settings.redis_url.get_secret_value(),
             apply_types=False,

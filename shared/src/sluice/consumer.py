@@ -152,7 +152,7 @@ class Consumer(Generic[P, D]):
 
         Else what keeps ending its worker would take the same others with it each time, to the dead letters too.
         """
-        held = await self.work.hold(entry, self.message_id(message))
+        held = await self._firmly(lambda: self.work.hold(entry, self.message_id(message)))
         if held is Hold.DONE_BEFORE:
             await self._done(entry, message, "duplicate")
         elif held is Hold.HELD:
