@@ -160,6 +160,7 @@ class Broker:
         stream = consumer.work.stream
         intake = Intake(consumer.handle, stream=stream, concurrency=concurrency, read_ahead=prefetch > 0)
         consumer.subscriber(intake.take)
+        consumer.handled = intake.leave_place
         self._consumers.append(consumer)
         self._intakes.append(intake)
 

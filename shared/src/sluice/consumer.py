@@ -69,6 +69,9 @@ Handler = Callable[[P, D], Awaitable[None]]
 OnDead = Callable[[P, D, SluiceError], Awaitable[None]]
 
 
+def _nothing() -> None: ...
+
+
 class Consumer(Generic[P, D]):
     """Takes the entries of one stream, each to one of its ends. Its subclasses say whom they let in."""
 
@@ -98,6 +101,8 @@ class Consumer(Generic[P, D]):
         self._rule = settings.retry_rule(self._kind.stream)
         self._patient = patient
         self.leases = Leases(work, settings.lease_seconds)
+        self.handled: Callable[[], None] = _nothing
+        """Told when a handler has ended, and its entry is about to be settled."""
 
     def admit(self, entry: Entry, message: P) -> D:
         """Raises PermanentError for what is not to be handled, and whose sender nobody knows."""
@@ -183,8 +188,11 @@ class Consumer(Generic[P, D]):
             self.check_deadline(message)
             if entry.crashes > self._settings.max_crashes:
                 raise TooManyAttemptsError(f"{entry.crashes} workers ended while they handled this")
-            with self.leases.held(entry), self._meter.seconds.time():
-                await self._handler(message, delivery)
+            try:
+                with self.leases.held(entry), self._meter.seconds.time():
+                    await self._handler(message, delivery)
+            finally:
+                self.handled()
         except SupersededError:
             await self._firmly(lambda: self.work.drop(entry))
             self._count("superseded")

@@ -22,6 +22,7 @@ class Intake:
         self._places = asyncio.Semaphore(concurrency)
         self._read_ahead = read_ahead
         self._running: set[asyncio.Task[None]] = set()
+        self._in_place: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._at_rest = asyncio.Event()
         self._at_rest.set()
@@ -42,6 +43,7 @@ class Intake:
                 return
             task = asyncio.create_task(self._handle(Entry.parse(entry_id, fields)))
             self._running.add(task)
+            self._in_place.add(task)
             task.add_done_callback(self._ended)
         if not self._read_ahead:
             async with self._places:
@@ -62,9 +64,18 @@ class Intake:
         if self._running:
             await asyncio.wait(self._running, timeout=_CANCEL_SECONDS)
 
+    def leave_place(self) -> None:
+        """The current task has handled its entry, and only has to settle it: the next one may begin meanwhile."""
+        self._leave(asyncio.current_task())
+
     def _ended(self, task: "asyncio.Task[None]") -> None:
         """What failed here could not be settled: the entry's lease runs out, and it is taken again."""
         self._running.discard(task)
-        self._places.release()
+        self._leave(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("message.left", exc_info=error, extra={"stream": self._stream})
+
+    def _leave(self, task: "asyncio.Task[Any] | None") -> None:
+        if task in self._in_place:
+            self._in_place.remove(task)
+            self._places.release()
