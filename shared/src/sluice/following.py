@@ -6,7 +6,6 @@ one is missing, or nothing came for a while, or the connection was made anew, it
 
 import asyncio
 import logging
-import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -99,8 +98,7 @@ class Listener:
         self._redis = redis
         self._followers: defaultdict[str, set[Follower]] = defaultdict(set)
         self._pubsub: Any = None
-        self._task: asyncio.Task[None] | None = None
-        self._swept = time.monotonic()
+        self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def following(self, key: str) -> AsyncGenerator[Follower]:
@@ -116,8 +114,8 @@ class Listener:
                 await self._change("unsubscribe", key)
 
     async def close(self) -> None:
-        if self._task is not None:
-            await end(self._task)
+        for task in self._tasks:
+            await end(task)
         if self._pubsub is not None:
             await self._pubsub.aclose()
 
@@ -129,14 +127,13 @@ class Listener:
             await getattr(self._pubsub, command)(key)
         except RedisError as error:
             logger.warning("replies.subscription-failed", extra={"error": type(error).__name__})
-        if self._task is None:
-            self._task = asyncio.create_task(self._listen(self._pubsub))
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._listen(self._pubsub)), asyncio.create_task(self._sweep())]
 
     async def _listen(self, pubsub: Any) -> None:
         while True:
-            self._sweep()
             try:
-                message = await pubsub.get_message(timeout=_SILENCE_SECONDS)
+                message = await pubsub.get_message(timeout=None)  # a time limit would cost more than the message
             except RedisError as error:
                 logger.warning("replies.listening-failed", extra={"error": type(error).__name__})
                 await asyncio.sleep(_SILENCE_SECONDS)
@@ -159,13 +156,12 @@ class Listener:
             elif kind != "unsubscribe":
                 follower.look()
 
-    def _sweep(self) -> None:
+    async def _sweep(self) -> None:
         """Has those look that have heard nothing since the last time, once a second."""
-        if time.monotonic() - self._swept < _SILENCE_SECONDS:
-            return
-        self._swept = time.monotonic()
-        for followers in self._followers.values():
-            for follower in followers:
-                if follower.silent:
-                    follower.look()
-                follower.silent = True
+        while True:
+            await asyncio.sleep(_SILENCE_SECONDS)
+            for followers in self._followers.values():
+                for follower in followers:
+                    if follower.silent:
+                        follower.look()
+                    follower.silent = True
