@@ -24,7 +24,7 @@ from sluice.replies import SupersededError
 from sluice.settings import CommonSettings
 from sluice.workstream import Entry, Hold, Keys, WorkStream
 from tests.support.identity import Office
-from tests.support.servers import RedisServer, running, valkey_server
+from tests.support.servers import RedisServer, free_port, running, valkey_server
 from tests.support.waiting import until
 
 STREAM = "questions.asked.v1.external"
@@ -575,6 +575,34 @@ async def test_a_broker_that_is_away_at_the_end_of_the_work_costs_the_message_no
             await until(lambda: _no_place(client))
         await client.aclose()
     assert attempts == [1]
+
+
+async def test_a_broker_that_became_a_replica_is_read_again_when_it_is_none_and_not_hammered_meanwhile(
+    office: Office, tmp_path: Path
+) -> None:
+    handled: list[str] = []
+
+    async def handler(message: QuestionAsked, _: Delivery) -> None:
+        handled.append(message.question)
+
+    with running(valkey_server(tmp_path / "valkey")) as server:
+        client: Any = redis.asyncio.Redis.from_url(server.url)
+        async with consuming(server, office, handler) as broker:
+            await client.replicaof("127.0.0.1", free_port())
+            refused = await until(lambda: _refused(client), what="a refused reading")
+            later = await until(lambda: _refused(client, more_than=refused), what="another one")
+            assert later - refused <= 3
+            await client.replicaof("NO", "ONE")
+            await broker.publish(question(office))
+            await until(lambda: handled)
+        await client.aclose()
+
+
+async def _refused(client: Any, *, more_than: int = 0) -> int:
+    """How many readings of groups were answered with an error."""
+    figures = (await client.info("commandstats")).get("cmdstat_xreadgroup", {})
+    refused = figures.get("failed_calls", 0) + figures.get("rejected_calls", 0)
+    return refused if refused > more_than else 0
 
 
 async def test_a_handler_that_meets_a_broker_without_memory_is_tried_again_past_its_attempts(

@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -18,7 +19,6 @@ from typing import Any, TypeVar
 from faststream import AckPolicy
 from faststream.message import StreamMessage
 from faststream.redis import RedisBroker, StreamSub
-from faststream.redis.subscriber.usecases import stream_subscriber
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from sluice.access import Level, PassportVerifier
@@ -53,8 +53,6 @@ class Broker:
     def __init__(self, settings: CommonSettings, *, service: str, verifier: PassportVerifier) -> None:
         self.redis = connect(settings.redis_url)
         self.replies = ReplyLog(self.redis)
-        # FastStream would wait for 5 s after each failed look, and has no setting for it: too long for a restart.
-        stream_subscriber.CONSUME_ERROR_BACKOFF_SECONDS = _READ_AGAIN_SECONDS  # pyright: ignore[reportPrivateImportUsage]
         self.faststream = RedisBroker(
             settings.redis_url.get_secret_value(),
             apply_types=False,
@@ -206,6 +204,7 @@ class Broker:
         self._presence = Presence(self.redis, self._consumer, [consumer.work.stream for consumer in self._consumers])
         client: Any = await self.faststream.connect()
         client.xgroup_create = _group_is_there
+        client.xreadgroup = _patient(client.xreadgroup)
         for consumer in self._consumers:
             await _begin(consumer.subscriber)
         self.faststream.running = True
@@ -294,6 +293,26 @@ def _refused(error: Exception) -> bool:
 
 async def _group_is_there(**_: Any) -> None:
     """FastStream would make each group once more, which Redis refuses when it is out of memory."""
+
+
+def _patient(read: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Reads again soon after a failure.
+
+    FastStream would wait for 5 s where the broker is away, too long for a restart, and not at all where a replica says
+    READONLY. A group that is gone it may see: it stops the reading, until the upkeep has made the group anew.
+    """
+
+    async def again(**options: Any) -> Any:
+        try:
+            return await read(**options)
+        except (RedisError, OSError) as error:
+            if "NOGROUP" in str(error):
+                raise
+            logger.warning("broker.unread", extra={"streams": [*options["streams"]], "error": type(error).__name__})
+            await asyncio.sleep(_READ_AGAIN_SECONDS)
+            return ()
+
+    return again
 
 
 async def _parse(raw: Any) -> StreamMessage[Any]:
