@@ -98,6 +98,7 @@ async def test_a_job_whose_publication_was_not_noted_is_late_only_when_it_was_no
         [(job, _)] = await catalog.unheard(soon, None)
         assert job.id == job_id
         assert await catalog.unheard(soon, job) == []
+        assert await catalog.overdue(soon, job) == []
 
 
 async def test_when_a_message_was_sent_is_noted_once(any_gateway: RunningGateway, workers: Workers) -> None:

@@ -147,7 +147,8 @@ async def test_a_step_that_fails_does_not_keep_the_others_from_being_taken() -> 
     assert taken == ["fine"]
 
 
-async def test_a_row_that_raises_the_unforeseen_does_not_keep_the_next_pages_waiting() -> None:
+@pytest.mark.parametrize("error", [ValueError("unforeseen"), TransientError("its blob cannot be read")])
+async def test_a_row_that_fails_does_not_keep_the_next_ones_waiting(error: Exception) -> None:
     seen: list[int] = []
 
     async def read(last: int | None) -> list[int]:
@@ -156,13 +157,26 @@ async def test_a_row_that_raises_the_unforeseen_does_not_keep_the_next_pages_wai
     async def work(row: int) -> None:
         seen.append(row)
         if row == 1:
-            raise ValueError("unforeseen")
-        if row == 3:
+            raise error
+
+    await each_page(read, work)
+    assert seen == [1, 2, 3]
+
+
+async def test_what_is_away_for_ten_rows_is_away_for_all() -> None:
+    seen: list[int] = []
+
+    async def read(last: int | None) -> list[int]:
+        return list(range((last or 0) + 1, (last or 0) + 101))
+
+    async def away(row: int) -> None:
+        seen.append(row)
+        if row != 5:
             raise TransientError("the broker is away")
 
     with pytest.raises(TransientError):
-        await each_page(read, work)
-    assert seen == [1, 2, 3]
+        await each_page(read, away)
+    assert seen == list(range(1, 16))
 
 
 class _Waiting:

@@ -118,7 +118,7 @@ class Conversations(Protocol):
         """Notes why there is no answer; an answer stays."""
         ...
 
-    async def overdue(self, asked_before: datetime) -> list[Turn]: ...
+    async def overdue(self, asked_before: datetime, after: Turn | None = None) -> list[Turn]: ...
 
     async def published(self, turn: Turn, at: datetime) -> None:
         """Notes when the question of this run was first sent."""
@@ -181,7 +181,7 @@ class Catalog(Protocol):
         """Begins the job anew, to be sent once more. None: it has changed since it was read, or may not be."""
         ...
 
-    async def overdue(self, published_before: datetime) -> list[tuple[Job, Document]]:
+    async def overdue(self, published_before: datetime, after: Job | None = None) -> list[tuple[Job, Document]]:
         """Open jobs whose message was sent."""
         ...
 
@@ -223,7 +223,7 @@ class Fixes(Protocol):
         """Begins anew what is open or failed. None: it has changed since it was read, or may not be."""
         ...
 
-    async def overdue(self, published_before: datetime) -> list[FixRow]:
+    async def overdue(self, published_before: datetime, after: FixRow | None = None) -> list[FixRow]:
         """Those that are neither indexed nor withdrawn, although their message was sent."""
         ...
 

@@ -11,7 +11,7 @@ from gateway.passports import SLACK
 from gateway.ports import IdempotencyKeys
 from gateway.records import Document, FixRow, FixState, Job, Turn
 from gateway.resend import Resend
-from gateway.steps import each_page, each_row, each_step
+from gateway.steps import each_page, each_step
 from sluice.errors import DeadlineExceededError
 
 logger = logging.getLogger(__name__)
@@ -66,20 +66,20 @@ class Reconcile:
         await each_page(lambda last: unpublished(before, last), self._send_fix)
 
     async def _close_jobs(self) -> None:
-        before = datetime.now(UTC) - self.resend.submit.deadline - SLACK
-        await each_row(await self.resend.catalog.overdue(before), self._close_job)
+        overdue, before = self.resend.catalog.overdue, datetime.now(UTC) - self.resend.submit.deadline - SLACK
+        await each_page(lambda last: overdue(before, last and last[0]), self._close_job)
 
     async def _close_fixes(self) -> None:
-        before = datetime.now(UTC) - self.resend.teach.deadline - SLACK
-        await each_row(await self.resend.fixes.overdue(before), self._close_fix)
+        overdue, before = self.resend.fixes.overdue, datetime.now(UTC) - self.resend.teach.deadline - SLACK
+        await each_page(lambda last: overdue(before, last), self._close_fix)
 
     async def _delete_all_again(self) -> None:
         undeleted, before = self.resend.catalog.undeleted, datetime.now(UTC) - _DELETE_AGAIN
         await each_page(lambda last: undeleted(before, last and last[0]), self._delete_again)
 
     async def _close_turns(self) -> None:
-        before = datetime.now(UTC) - self.resend.ask.deadline - _LATE
-        await each_row(await self.resend.conversations.overdue(before), self._close_turn)
+        overdue, before = self.resend.conversations.overdue, datetime.now(UTC) - self.resend.ask.deadline - _LATE
+        await each_page(lambda last: overdue(before, last), self._close_turn)
 
     async def _forget_keys(self) -> None:
         await self.keys.forget(datetime.now(UTC) - self.keep_keys)

@@ -8,6 +8,7 @@ from sluice.errors import SluiceError, TransientError
 
 logger = logging.getLogger(__name__)
 R = TypeVar("R")
+_AWAY = 10
 
 
 async def each_step(*steps: Callable[[], Awaitable[None]]) -> None:
@@ -22,12 +23,20 @@ async def each_step(*steps: Callable[[], Awaitable[None]]) -> None:
 
 
 async def each_row(rows: Iterable[R], work: Callable[[R], Awaitable[None]]) -> None:
-    """A row that cannot be helped does not keep the others waiting; what is away for one is away for all."""
+    """A row that cannot be helped does not keep the others waiting.
+
+    Raises TransientError after ten in a row: what is away for them is away for all.
+    """
+    away = 0
     for row in rows:
         try:
             await work(row)
-        except TransientError:
-            raise
+            away = 0
+        except TransientError as error:
+            away += 1
+            if away == _AWAY:
+                raise
+            logger.warning("step.row-waits", exc_info=error)
         except Exception as error:
             logger.exception("step.row-failed", exc_info=error)
 

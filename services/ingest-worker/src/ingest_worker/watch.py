@@ -159,4 +159,4 @@ class Watch:
     def _tell_away(self, *, away: bool) -> None:
         if away is not self._away:
             self._away = away
-            logger.warning("index.away" if away else "index.back", extra={"level": self._index.level})
+            logger.warning("index.away" if away else "index.back", extra={"access_level": self._index.level})

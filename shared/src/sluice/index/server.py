@@ -143,7 +143,7 @@ class Server:
         try:
             await self._create(_MARK, State.COMPLETE)
         except CopyExistsError:
-            logger.info("index.looked-over-before", extra={"level": self.level})
+            logger.info("index.looked-over-before", extra={"access_level": self.level})
         self.forget()
 
     def forget(self) -> None:

@@ -147,10 +147,10 @@ class SqlCatalog:
                 await connection.execute(update(documents).where(documents.c.id == document.id).values(pending))
         return fresh
 
-    async def overdue(self, published_before: datetime) -> list[tuple[Job, Document]]:
+    async def overdue(self, published_before: datetime, after: Job | None = None) -> list[tuple[Job, Document]]:
         sent = or_(jobs.c.published_at.is_not(None), _SENT_WITHOUT_NOTE)
         at = func.coalesce(jobs.c.published_at, jobs.c.updated_at)
-        return await self._oldest(_OPEN, sent, at < published_before)
+        return await self._oldest(_OPEN, sent, at < published_before, after=after)
 
     async def undeleted(self, ended_before: datetime, after: Job | None = None) -> list[tuple[Job, Document]]:
         other = jobs.alias()

@@ -106,8 +106,11 @@ class SqlConversations:
                 update(turns).where(turns.c.id == turn_id, turns.c.answer.is_(None)).values(error=error)
             )
 
-    async def overdue(self, asked_before: datetime) -> list[Turn]:
-        return await self._turns(select(turns).where(_OPEN, turns.c.created_at < asked_before))
+    async def overdue(self, asked_before: datetime, after: Turn | None = None) -> list[Turn]:
+        query = select(turns).where(_OPEN, turns.c.created_at < asked_before)
+        if after is not None:
+            query = query.where(comes_after(turns.c.created_at, turns.c.id, after.created_at, after.id))
+        return await self._turns(query.order_by(turns.c.created_at, turns.c.id).limit(100))
 
     async def published(self, turn: Turn, at: datetime) -> None:
         first = (turns.c.id == turn.id, turns.c.run == turn.run, turns.c.published_at.is_(None))

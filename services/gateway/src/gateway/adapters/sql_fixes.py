@@ -68,8 +68,8 @@ class SqlFixes:
             done = await connection.execute(update(fixes).where(*unchanged).values(values_of(fresh)))
         return fresh if done.rowcount else None
 
-    async def overdue(self, published_before: datetime) -> list[FixRow]:
-        return await self._open(fixes.c.published_at < published_before)
+    async def overdue(self, published_before: datetime, after: FixRow | None = None) -> list[FixRow]:
+        return await self._open(fixes.c.published_at < published_before, after=after)
 
     async def fail(self, fix: FixRow, error: str) -> None:
         run = and_(fixes.c.id == fix.id, fixes.c.run == fix.run)
