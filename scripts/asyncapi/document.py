@@ -10,7 +10,7 @@ from gateway.routes.offers import FateOut
 from scripts.asyncapi import entries, texts
 from scripts.asyncapi.events import EVENTS
 from sluice.access import Level
-from sluice.messages import IndexDamaged, LogsSearched, Message, QuestionAsked, QuestionFollowedUp
+from sluice.messages import IndexDamaged, LogsSearched, Message, PassportRefused, QuestionAsked, QuestionFollowedUp
 from sluice.offers import Offer
 from sluice.settings import CommonSettings, RetryRule
 from sluice.topology import FLOWS, Flow
@@ -22,6 +22,7 @@ _LANE = {
     "enum": [level.lower() for level in Level],
 }
 _REPLY = "replies"
+_HINTS = (IndexDamaged, PassportRefused)
 _ANSWERED = (QuestionAsked, QuestionFollowedUp, LogsSearched)
 Json = dict[str, Any]
 
@@ -139,7 +140,7 @@ def _channel(address: str, title: str, description: str, messages: list[str], re
 def _operations(flow: Flow) -> dict[str, Json]:
     stream, name = flow.kind.stream, flow.kind.__name__
     proof = [_ref("securitySchemes", "passport" if issubclass(flow.kind, Message) else "grant")]
-    secured: Json = {} if flow.kind is IndexDamaged else {"security": proof}
+    secured: Json = {} if flow.kind in _HINTS else {"security": proof}
     answered = {"reply": {"channel": {"$ref": f"#/channels/{_REPLY}"}}}
     made = {
         f"{_slug(sender)}.send.{stream}": _operation("send", sender, stream, [name], secured)

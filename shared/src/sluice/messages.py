@@ -1,5 +1,6 @@
 """Every message, bound to its stream. A new field has a default; any other change is a new class on a `.v2` stream."""
 
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Literal, TypeVar
@@ -363,6 +364,26 @@ class IndexDamaged(Unsigned):
     part: IndexPart
 
 
+class PassportRefused(Unsigned):
+    """A worker met a message whose passport is not good for it: a hint for the gateway's audit log, never the passport.
+
+    Anyone could have sent it, so it names nobody, and the gateway writes down a bounded number of them.
+    """
+
+    stream = "audit.refusals.v1"
+    refused_on: str = Field(pattern=r"^[a-z0-9.-]{1,100}$")
+    """The stream that the message stood on."""
+    reason: str = Field(pattern=r"^[a-z][a-z-]{0,63}$")
+    """The `type` of the error."""
+    message_id: str = Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")
+
+    @classmethod
+    def of(cls, refused_on: str, reason: str, message_id: str) -> "PassportRefused":
+        """A message id that could not be one of ours goes in as its digest: whoever forged it chose it."""
+        known = re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", message_id)
+        return cls(refused_on=refused_on, reason=reason, message_id=message_id if known else digest(message_id))
+
+
 MESSAGES: tuple[type[Message], ...] = (
     QuestionFollowedUp,
     QuestionAsked,
@@ -380,4 +401,4 @@ MESSAGES: tuple[type[Message], ...] = (
     IndexVerified,
     IndexProgress,
 )
-UNSIGNED: tuple[type[Unsigned], ...] = (DocumentOffered, IndexDamaged)
+UNSIGNED: tuple[type[Unsigned], ...] = (DocumentOffered, IndexDamaged, PassportRefused)

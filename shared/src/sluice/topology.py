@@ -18,6 +18,7 @@ from sluice.messages import (
     IndexVerified,
     LogsSearched,
     Message,
+    PassportRefused,
     QuestionAsked,
     QuestionFollowedUp,
     QuestionGrounded,
@@ -26,6 +27,7 @@ from sluice.messages import (
 
 PRODUCER = "bulk producer"
 """Whoever holds an API key: no service of ours."""
+EVERY_SERVICE = ("gateway", "ingest-worker", "retriever", "llm-router", "log-bridge")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ FLOWS: tuple[Flow, ...] = (
     Flow(IndexRebuilt, ("gateway",), "ingest-worker", "a collection to make anew"),
     Flow(IndexVerified, ("gateway",), "ingest-worker", "a collection to compare with the blob store"),
     Flow(IndexProgress, ("ingest-worker",), "gateway", "how far its rebuilding or comparing is"),
+    Flow(PassportRefused, EVERY_SERVICE, "gateway", "a passport that was not good for its message"),
 )
 
 GROUPS: dict[str, str] = {stream: flow.receiver for flow in FLOWS for stream in flow.streams}

@@ -246,6 +246,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
             take_offer=_take_offer(settings, services),
             job_ended=services.dispatch.wake,
             indexes=services.indexes,
+            audit=services.audit,
         ).register(adapters.broker)
         await adapters.broker.start()
         pause = timedelta(seconds=settings.reconcile_seconds)

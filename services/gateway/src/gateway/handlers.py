@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from gateway.indexes import Indexes
 from gateway.keep import keep_answer, keep_failure
 from gateway.offers import TakeOffer
-from gateway.ports import Catalog, Conversations, Fixes, Replies
+from gateway.ports import AuditLog, Catalog, Conversations, Fixes, Replies
+from gateway.refusals import record_refusal
 from sluice.broker import Arrival, Broker, Delivery
 from sluice.errors import SluiceError
 from sluice.messages import (
@@ -18,6 +19,7 @@ from sluice.messages import (
     FixIndexed,
     IndexDamaged,
     IndexProgress,
+    PassportRefused,
 )
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class Handlers:
     take_offer: TakeOffer
     job_ended: Callable[[], None]
     indexes: Indexes
+    audit: AuditLog
 
     def register(self, broker: Broker) -> None:
         broker.consume(
@@ -47,6 +50,7 @@ class Handlers:
         broker.consume(FixIndexed, self.on_fix_indexed, patient=True)
         broker.consume(IndexProgress, self.on_index_progress, patient=True)
         broker.consume_unsigned(IndexDamaged, self.on_index_damaged, patient=True, most_bytes=_HINT_BYTES)
+        broker.consume_unsigned(PassportRefused, self.on_passport_refused, patient=True, most_bytes=_HINT_BYTES)
         broker.consume_unsigned(
             DocumentOffered,
             self.on_document_offered,
@@ -75,6 +79,9 @@ class Handlers:
 
     async def on_index_damaged(self, message: IndexDamaged, _: Arrival) -> None:
         await self.indexes.mend(message, datetime.now(UTC))
+
+    async def on_passport_refused(self, message: PassportRefused, arrival: Arrival) -> None:
+        await record_refusal(self.audit, message, arrival.queued_at)
 
     async def on_document_offered(self, message: DocumentOffered, arrival: Arrival) -> None:
         await self.take_offer(message, arrival.queued_at)
