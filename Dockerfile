@@ -44,6 +44,7 @@ FROM python:3.11-slim-bookworm
 RUN groupadd --gid 10001 sluice && useradd --uid 10001 --gid sluice --home-dir /tmp --no-create-home sluice \
  && install -d -o sluice -g sluice -m 0700 /var/lib/sluice /var/lib/sluice/keys /var/lib/sluice/logs \
         /var/lib/sluice/run /var/lib/sluice/data /var/lib/sluice/data/blobs /var/lib/sluice/data/chroma \
+        /var/lib/sluice/data/keys /var/lib/sluice/data/keys/external /var/lib/sluice/data/keys/internal \
         /keys /keys/database /keys/external /keys/gateway /keys/internal /keys/public
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=members /wheels /wheels

@@ -53,7 +53,7 @@ def default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True, validated_data={})
-    if value is None or value == "":
+    if value is None or value in ("", ()):
         return ""
     value = value.get_secret_value() if hasattr(value, "get_secret_value") else value
     return f"`{value}`"

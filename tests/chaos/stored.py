@@ -41,8 +41,8 @@ class Stored:
     def __init__(self, system: System, tenant: str) -> None:
         self._system = system
         self._scope = Scope(passport(tenant=tenant, clearance=Level.INTERNAL))
-        keys = {level: system.state / "keys" / f"level-{level.lower()}.key" for level in Level}
-        self._keyring = Keyring.from_files(keys)
+        keys = {level: [system.state / "keys" / f"level-{level.lower()}.key"] for level in Level}
+        self._keyring = Keyring.from_files(keys, system.state / "data" / "keys")
 
     def chunks(self) -> dict[str, list[StoredChunk]]:
         """The rows by document, in their order; a row that is there twice comes twice."""

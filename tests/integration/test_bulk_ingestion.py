@@ -19,7 +19,6 @@ from sluice.broker import Broker
 from sluice.embedding import Embedder, create_embedder
 from sluice.index import Index
 from sluice.messages import JobState
-from sluice.sealing import Keyring
 from sluice.settings import EmbeddingSettings
 from tests.support.gateway import RunningGateway, gateway_settings, running_gateway
 from tests.support.identity import Office
@@ -42,11 +41,11 @@ async def ingest_worker(gateway: RunningGateway, chroma: ChromaServer, embedder:
     settings = IngestSettings(
         lane=Level.EXTERNAL,
         redis_url=gateway.settings.redis_url,
-        external_key_file=Path("unused"),
+        external_key_file=(Path("unused"),),
         chroma_external_url=chroma.url,
         shutdown_grace_seconds=1,
     )
-    index = Index(settings.chroma_urls, Keyring({Level.EXTERNAL: bytes(32)}), embedder.name)
+    index = Index(settings.chroma_urls, gateway.adapters.keyring, embedder.name)
     app = create_app(
         settings,
         broker=Broker(settings, service="ingest-worker", verifier=gateway.office.verifier),

@@ -1,7 +1,7 @@
 """The index, on real Chroma servers."""
 
-import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import chromadb
 import pytest
@@ -12,12 +12,11 @@ from sluice.index import AccessViolationError, Index, IndexedChunk
 from sluice.index.copies import Hit
 from sluice.index.rows import Sealer
 from sluice.messages import Fix
-from sluice.sealing import Keyring
 from tests.support.identity import passport
+from tests.support.keys import KEYS, keyring
 from tests.support.ports import free_port
 from tests.support.servers import ChromaServer, chroma_server, running
 
-KEYS = {level: os.urandom(32) for level in Level}
 INTERNAL, EXTERNAL = Level.INTERNAL, Level.EXTERNAL
 SECRET = "The vault code is 4711"
 tenants = iter(f"tenant-{n}" for n in range(1000))
@@ -33,8 +32,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Level, Ch
 
 
 @pytest.fixture
-def index(servers: dict[Level, ChromaServer]) -> Index:
-    return Index({level: server.url for level, server in servers.items()}, Keyring(KEYS), "test/model")
+def index(servers: dict[Level, ChromaServer], tmp_path: Path) -> Index:
+    return Index({level: server.url for level, server in servers.items()}, keyring(tmp_path), "test/model")
 
 
 @pytest.fixture
@@ -130,8 +129,8 @@ async def test_a_row_without_the_right_level_is_never_returned(
     assert [p.chunk_id for p in (await index.find(external, [1.0, 0.0], 5)).passages] == ["public"]
 
 
-async def test_a_row_outside_the_scope_raises_an_alarm_even_if_the_filter_let_it_through() -> None:
-    sealer, hit = Sealer(Keyring(KEYS)), Hit("row", {"access_level": "INTERNAL"}, "", 0.1)
+async def test_a_row_outside_the_scope_raises_an_alarm_even_if_the_filter_let_it_through(tmp_path: Path) -> None:
+    sealer, hit = Sealer(keyring(tmp_path)), Hit("row", {"access_level": "INTERNAL"}, "", 0.1)
     with pytest.raises(AccessViolationError):
         sealer.passage(passport(clearance=EXTERNAL).scope, EXTERNAL, hit)
     with pytest.raises(AccessViolationError):
@@ -167,25 +166,27 @@ async def test_a_fix_is_found_by_its_question_within_its_level(index: Index, ten
 
 
 async def test_another_embedding_model_is_refused_with_what_to_do(
-    index: Index, tenant: str, servers: dict[Level, ChromaServer]
+    index: Index, tenant: str, servers: dict[Level, ChromaServer], tmp_path: Path
 ) -> None:
     scope = passport(tenant=tenant, clearance=EXTERNAL).scope
     await index.upsert(scope, EXTERNAL, [chunk("a", "b")])
-    other = Index({EXTERNAL: servers[EXTERNAL].url}, Keyring(KEYS), "other/model")
+    other = Index({EXTERNAL: servers[EXTERNAL].url}, keyring(tmp_path), "other/model")
     for attempt in (other.check(), other.find(scope, [1.0, 0.0], 5)):
         with pytest.raises(ConfigurationError, match="SLUICE_EMBEDDING_MODEL"):
             await attempt
     await index.check()
 
 
-async def test_an_external_lane_knows_no_internal_server(tenant: str, servers: dict[Level, ChromaServer]) -> None:
-    lane = Index({EXTERNAL: servers[EXTERNAL].url}, Keyring({EXTERNAL: KEYS[EXTERNAL]}), "test/model")
+async def test_an_external_lane_knows_no_internal_server(
+    tenant: str, servers: dict[Level, ChromaServer], tmp_path: Path
+) -> None:
+    lane = Index({EXTERNAL: servers[EXTERNAL].url}, keyring(tmp_path, {EXTERNAL: KEYS[EXTERNAL]}), "test/model")
     with pytest.raises(PermanentError, match="no INTERNAL index"):
         await lane.find(passport(tenant=tenant, clearance=INTERNAL).scope, [1.0, 0.0], 5)
 
 
-async def test_a_server_that_is_away_is_a_transient_error() -> None:
-    index = Index({EXTERNAL: f"http://127.0.0.1:{free_port()}"}, Keyring(KEYS), "test/model")
+async def test_a_server_that_is_away_is_a_transient_error(tmp_path: Path) -> None:
+    index = Index({EXTERNAL: f"http://127.0.0.1:{free_port()}"}, keyring(tmp_path), "test/model")
     with pytest.raises(TransientError):
         await index.find(passport().scope, [1.0, 0.0], 5)
     with pytest.raises(TransientError):

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from sluice.messages import DocumentReference, Fix, IndexPart
 from sluice.sealing import Keyring
 from tests.support.identity import passport
 from tests.support.index import copies, rows
+from tests.support.keys import keyring
 from tests.support.servers import ChromaServer
 from tests.support.waiting import until
 
 EXTERNAL = Level.EXTERNAL
 MODEL = "local/all-MiniLM-L6-v2"  # nothing is embedded, but other tests look at the same server
-KEYS = {level: os.urandom(32) for level in Level}
 CHUNKS, FIXES = (IndexPart(access_level=EXTERNAL, kind=kind) for kind in ("chunks", "fixes"))
 AtBlob = Callable[[BlobPath], Awaitable[None]]
 
@@ -69,10 +69,15 @@ class Bench:
     blobs: Interrupted
     index: Index
     tenant: str
+    keyring: Keyring
 
     @property
     def scope(self) -> Scope:
         return passport(tenant=self.tenant).scope
+
+    def another_index(self) -> Index:
+        """Another process's, with the same keys."""
+        return Index({EXTERNAL: self.chroma.url}, self.keyring, MODEL)
 
     async def ingest(self, document_id: str, generation: int = 1) -> DocumentReference:
         """Does as the worker does once all is embedded."""
@@ -127,8 +132,9 @@ def chunk_of(document_id: str, generation: int) -> IndexedChunk:
 
 @pytest.fixture
 async def bench(chroma: ChromaServer, tmp_path: Path) -> Bench:
-    index = Index({EXTERNAL: chroma.url}, Keyring(KEYS), MODEL)
-    return Bench(chroma, Interrupted(tmp_path, Keyring(KEYS)), index, f"tenant-{os.urandom(4).hex()}")
+    keys, tenant = keyring(tmp_path), f"tenant-{os.urandom(4).hex()}"
+    index = Index({EXTERNAL: chroma.url}, keys, MODEL)
+    return Bench(chroma, Interrupted(tmp_path / "blobs", keys), index, tenant, keys)
 
 
 async def test_what_is_deleted_between_the_reading_of_its_blob_and_the_writing_of_its_row_stays_deleted(
@@ -189,8 +195,8 @@ async def test_what_comes_in_during_the_rebuilding_stands_in_the_new_copy_once(b
     async def ingest(path: BlobPath) -> None:
         if path == part_path("early", 1, 0):
             bench.blobs.after_reading = nothing
-            other_worker = Index({EXTERNAL: bench.chroma.url}, Keyring(KEYS), MODEL)
-            await Bench(bench.chroma, bench.blobs, other_worker, bench.tenant).ingest("late")
+            other_worker = replace(bench, index=bench.another_index())
+            await other_worker.ingest("late")
 
     bench.blobs.after_reading = ingest
     await bench.rebuild()
@@ -202,7 +208,7 @@ async def test_what_comes_in_during_the_rebuilding_stands_in_the_new_copy_once(b
 async def test_a_writer_that_knows_only_the_old_copy_writes_into_the_new_one_too(bench: Bench) -> None:
     """The copy was begun after the writer had looked: it looks again when it has written."""
     await bench.ingest("early")
-    writer = Index({EXTERNAL: bench.chroma.url}, Keyring(KEYS), MODEL)
+    writer = bench.another_index()
     await writer.upsert(bench.scope, EXTERNAL, [chunk_of("early", 1)])
     building = await bench.index.rebuild(bench.scope, EXTERNAL, "chunks", incident=None)
     assert building is not None
@@ -234,13 +240,13 @@ async def test_a_copy_that_is_being_made_is_never_read(bench: Bench) -> None:
     building = await bench.index.rebuild(bench.scope, EXTERNAL, "chunks", incident=part.incident)
     assert building is not None
     await building.add([chunk_of("early", 1)])
-    reader = Index({EXTERNAL: bench.chroma.url}, Keyring(KEYS), MODEL)
+    reader = bench.another_index()
     found = await reader.find(bench.scope, [1.0, 0.0], 3)
     assert (found.passages, found.restoring) == ([], True)
     with pytest.raises(BeingRestoredError):
         await reader.ids(bench.scope, EXTERNAL, "chunks")
     await building.finish()
-    found = await Index({EXTERNAL: bench.chroma.url}, Keyring(KEYS), MODEL).find(bench.scope, [1.0, 0.0], 3)
+    found = await bench.another_index().find(bench.scope, [1.0, 0.0], 3)
     assert ([p.chunk_id for p in found.passages], found.restoring) == (["early-1"], False)
 
 

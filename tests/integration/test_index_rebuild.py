@@ -198,7 +198,7 @@ def lane_settings(valkey: RedisServer, chroma: ChromaServer) -> IngestSettings:
     return IngestSettings(
         lane=EXTERNAL,
         redis_url=valkey.url,  # pyright: ignore[reportArgumentType]
-        external_key_file=Path("unused"),
+        external_key_file=(Path("unused"),),
         chroma_external_url=chroma.url,
         retry={"longest_seconds": 1},
         shutdown_grace_seconds=1,

@@ -38,10 +38,10 @@ from sluice.messages import (
     Message,
     Passage,
 )
-from sluice.sealing import Keyring
 from sluice.settings import EmbeddingSettings
 from tests.support.identity import Office, passport
 from tests.support.ingest_documents import pdf
+from tests.support.keys import keyring
 from tests.support.ports import free_port
 from tests.support.servers import ChromaServer, RedisServer, chroma_server, running
 from tests.support.waiting import until
@@ -131,8 +131,8 @@ async def open_house(
     client = redis.asyncio.Redis.from_url(valkey.url)
     await client.flushall()
     await client.aclose()
-    keyring = Keyring({level: os.urandom(32) for level in Level})
-    index, blobs = Index(chromas, keyring, embedder.name), BlobStore(folder, keyring)
+    keys = keyring(folder)
+    index, blobs = Index(chromas, keys, embedder.name), BlobStore(folder / "blobs", keys)
     async with AsyncExitStack() as stack:
         for lane in Level:
             settings = lane_settings(lane, valkey, chromas)
@@ -167,8 +167,8 @@ def lane_settings(lane: Level, valkey: RedisServer, chromas: dict[Level, str]) -
     return IngestSettings(
         lane=lane,
         redis_url=valkey.url,  # pyright: ignore[reportArgumentType]
-        external_key_file=Path("unused"),
-        internal_key_file=Path("unused") if lane is INTERNAL else None,
+        external_key_file=(Path("unused"),),
+        internal_key_file=(Path("unused"),) if lane is INTERNAL else (),
         chroma_external_url=chromas[EXTERNAL],
         chroma_internal_url=chromas[INTERNAL] if lane is INTERNAL else None,
         document_concurrency=1,

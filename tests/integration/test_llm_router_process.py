@@ -16,6 +16,7 @@ from sluice.access import Level
 from sluice.broker import Broker, Delivery
 from sluice.messages import AnswerCompleted, Passage, QuestionGrounded
 from sluice.replies import Event
+from sluice.sealing import KeyFile, Keyring
 from sluice.settings import CommonSettings
 from tests.providers import GOOD, RemoteScript, says
 from tests.support.identity import Office
@@ -25,6 +26,7 @@ from tests.support.waiting import until
 
 Outside = tuple[Broker, dict[str, AnswerCompleted]]
 PRO = "gemini-2.5-pro"
+_KEY = os.urandom(32)
 QUESTION = "How long do refunds take?"
 PASSAGE = Passage(
     chunk_id="c", document_id="d", title="Refunds", access_level=Level.EXTERNAL, text="Refunds take 5 days.", score=0.7
@@ -59,9 +61,11 @@ async def providers() -> AsyncIterator[RemoteScript]:
 def environment(tmp_path: Path, valkey: RedisServer, office: Office, providers: RemoteScript) -> dict[str, str]:
     (tmp_path / "keys").mkdir()
     (tmp_path / "keys" / "passport.pub").write_bytes(office.public_key)
+    (tmp_path / "external.key").write_bytes(_KEY)
     return {
         "SLUICE_LANE": "EXTERNAL",
         "SLUICE_STATE_DIR": str(tmp_path),
+        "SLUICE_EXTERNAL_KEY_FILE": str(tmp_path / "external.key"),
         "SLUICE_REDIS_URL": valkey.url,
         "SLUICE_LEASE_SECONDS": "1",
         "GEMINI_API_KEY": "g",
@@ -79,9 +83,12 @@ def router(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes
 
 
 @pytest.fixture
-async def outside(valkey: RedisServer, office: Office) -> AsyncIterator[Outside]:
+async def outside(tmp_path: Path, valkey: RedisServer, office: Office) -> AsyncIterator[Outside]:
     broker = Broker(
-        CommonSettings(redis_url=SecretStr(valkey.url), port=0), service="outside", verifier=office.verifier
+        CommonSettings(redis_url=SecretStr(valkey.url), port=0),
+        service="outside",
+        verifier=office.verifier,
+
     )
     await broker.redis.flushall()
     completed: dict[str, AnswerCompleted] = {}

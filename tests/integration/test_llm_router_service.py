@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,7 +84,10 @@ def text_of(events: list[Event]) -> str:
 @asynccontextmanager
 async def router(valkey: RedisServer, office: Office, **changes: Any) -> AsyncIterator[None]:
     """A router of the EXTERNAL lane with a model of each key that is given."""
-    settings = LlmRouterSettings(lane=Level.EXTERNAL, redis_url=SecretStr(valkey.url), **changes)
+    key_files = (Path("unused"),)
+    settings = LlmRouterSettings(
+        lane=Level.EXTERNAL, redis_url=SecretStr(valkey.url), external_key_file=key_files, **changes
+    )
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(create_client(connect_seconds=2, read_seconds=20, trust_env=False))
         models, follow_up_model = create_models(settings, http)

@@ -16,9 +16,9 @@ from sluice.embedding import Embedder, create_embedder
 from sluice.index import Index, IndexedChunk
 from sluice.messages import Fix, QuestionAsked, QuestionGrounded
 from sluice.replies import Event
-from sluice.sealing import Keyring
 from sluice.settings import CommonSettings, EmbeddingSettings
 from tests.support.identity import Office, passport
+from tests.support.keys import keyring
 from tests.support.servers import ChromaServer, RedisServer, chroma_server, running
 from tests.support.waiting import until
 
@@ -41,8 +41,8 @@ def embedder() -> Embedder:
 
 
 @pytest.fixture
-async def index(chromas: dict[Level, str], embedder: Embedder) -> Index:
-    index = Index(chromas, Keyring({level: os.urandom(32) for level in Level}), embedder.name)
+async def index(chromas: dict[Level, str], embedder: Embedder, tmp_path: Path) -> Index:
+    index = Index(chromas, keyring(tmp_path), embedder.name)
     tenant = f"tenant-{os.urandom(4).hex()}"
     scope = passport(tenant=tenant, clearance=Level.INTERNAL).scope
     for level, text in TEXTS.items():

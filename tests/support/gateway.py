@@ -25,7 +25,7 @@ from sluice.blobs import BlobStore
 from sluice.broker import Broker, Delivery
 from sluice.messages import AnswerCompleted, Message, Passage, QuestionAsked, QuestionFollowedUp
 from sluice.replies import Event
-from sluice.sealing import Keyring
+from sluice.sealing import KeyFile, Keyring
 from sluice.settings import CommonSettings
 from tests.support.identity import Office
 from tests.support.ports import free_port
@@ -35,7 +35,7 @@ M = TypeVar("M", bound=Message)
 CHAT = "/api/v1/chat"
 ADMIN_PASSWORD = "a first admin's password"
 OPERATOR_TOKEN = "operators-0123456789-abcdefghijklmnop"
-_LEVEL_KEYS = {level: bytes([number]) * 32 for number, level in enumerate(Level)}
+_LEVEL_KEYS = {level: [KeyFile(bytes([number]) * 32)] for number, level in enumerate(Level)}
 
 
 class Workers:
@@ -157,11 +157,12 @@ def cheap_passwords() -> Argon2Passwords:
 
 
 def gateway_adapters(settings: GatewaySettings, office: Office) -> Adapters:
+    keyring = Keyring(_LEVEL_KEYS, settings.data_keys_dir)
     return Adapters(
         database=Database(settings.sql_url),
         broker=Broker(settings, service="gateway", verifier=office.verifier),
-        blobs=BlobStore(settings.data_dir / "blobs", Keyring(_LEVEL_KEYS)),
-        keyring=Keyring(_LEVEL_KEYS),
+        blobs=BlobStore(settings.data_dir / "blobs", keyring),
+        keyring=keyring,
         passwords=cheap_passwords(),
         signer=office.signer,
         operator_token=OPERATOR_TOKEN,

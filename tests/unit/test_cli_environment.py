@@ -35,7 +35,7 @@ def programs(tmp_path: Path, **extra: str) -> dict[str, Program]:
     return {program.name: program for program in table.table(settings, ENVIRONMENT | extra)}
 
 
-@pytest.mark.parametrize("name", ["ingest-worker-external", "retriever-external"])
+@pytest.mark.parametrize("name", ["ingest-worker-external", "retriever-external", "llm-router-external"])
 def test_an_external_lane_knows_neither_the_internal_server_nor_the_internal_key(tmp_path: Path, name: str) -> None:
     environment = programs(tmp_path)[name].environment
     assert not ABOVE_EXTERNAL & set(environment)
@@ -85,8 +85,14 @@ def test_the_front_end_learns_the_gateways_address_and_nothing_else_of_the_syste
     assert not set(environment) & {*SECRETS, "SLUICE_REDIS_URL", "SLUICE_OPERATOR_TOKEN_FILE"}
 
 
-@pytest.mark.parametrize("name", ["log-bridge", "llm-router-internal", "llm-router-external", "frontend"])
-def test_who_reads_no_documents_has_no_key_and_no_server_of_a_level(tmp_path: Path, name: str) -> None:
+def test_an_llm_router_opens_what_its_lane_may_read_and_knows_no_server(tmp_path: Path) -> None:
+    environment = programs(tmp_path)["llm-router-internal"].environment
+    assert {"SLUICE_EXTERNAL_KEY_FILE", "SLUICE_INTERNAL_KEY_FILE"} <= set(environment)
+    assert not [name for name in environment if "CHROMA" in name]
+
+
+@pytest.mark.parametrize("name", ["log-bridge", "frontend"])
+def test_who_reads_nothing_sealed_has_no_key_and_no_server_of_a_level(tmp_path: Path, name: str) -> None:
     assert not [name for name in programs(tmp_path)[name].environment if "KEY_FILE" in name or "CHROMA" in name]
 
 

@@ -110,7 +110,7 @@ def test_a_lane_starts_with_what_it_is_given(name: str, monkeypatch: pytest.Monk
 def test_an_external_lane_gets_no_key_address_or_network_of_internal(name: str) -> None:
     given = [*environment(name), *environment(name).values(), *service(name)["networks"], *volumes(name).values()]
     assert not [text for text in given if "internal" in str(text).lower()]
-    assert volumes(name)[KEYS] in ("keys-external:ro", "keys-public:ro")
+    assert volumes(name)[KEYS] == "keys-external:ro"
 
 
 def test_the_internal_index_shares_its_one_network_with_the_internal_lanes_alone() -> None:
@@ -143,7 +143,10 @@ def test_only_the_gateway_holds_the_private_passport_key_and_the_operators_token
     assert owners("keys") == {"init"}
     assert owners("keys-gateway") == {"init", "gateway"}
     assert owners("keys-database") == {"init", "postgres"}
-    assert owners("keys-internal") == {"init", "ingest-worker-internal", "retriever-internal"}
+    internal = {"ingest-worker-internal", "retriever-internal", "llm-router-internal"}
+    assert owners("keys-internal") == {"init"} | internal
+    assert owners("data-keys-internal") == {"gateway"} | internal
+    assert owners("data-keys-external") == {"gateway", *LANES}
 
 
 def test_key_files_that_are_named_lie_in_the_mounted_volume() -> None:

@@ -58,6 +58,6 @@ def test_port_and_database_are_settings_of_the_environment(monkeypatch: pytest.M
 def test_the_gateway_has_the_keys_of_both_levels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SLUICE_EXTERNAL_KEY_FILE", str(tmp_path / "other.key"))
     assert _settings(state_dir=tmp_path).both_key_files == {
-        Level.EXTERNAL: tmp_path / "other.key",
-        Level.INTERNAL: tmp_path / "keys" / "level-internal.key",
+        Level.EXTERNAL: (tmp_path / "other.key",),
+        Level.INTERNAL: (tmp_path / "keys" / "level-internal.key",),
     }

@@ -1,7 +1,6 @@
 """The use cases, on a real blob store; the index, the embedder, the parser and the web are small stand-ins."""
 
 import hashlib
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from sluice.embedding import Vector
 from sluice.errors import AccessDeniedError, PermanentError, TransientError, UnreadableDocumentError
 from sluice.index import IndexedChunk
 from sluice.messages import DocumentReference, Fix, JobState
-from sluice.sealing import Keyring
 from tests.support.identity import passport
+from tests.support.keys import keyring
 
 EXTERNAL, INTERNAL = Level
 STAFF = passport(clearance=INTERNAL).scope
@@ -113,7 +112,7 @@ class Office:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.blobs = BlobStore(folder, Keyring({level: os.urandom(32) for level in Level}))
+        self.blobs = BlobStore(folder / "blobs", keyring(folder))
         self.index, self.embedder, self.web, self.reports = Rows(), Lengths(), Web(), Reports()
         self.ingest = Ingest(blobs=self.blobs, index=self.index, embedder=self.embedder, parse=parse, fetch=self.web)
         self.delete = Delete(blobs=self.blobs, index=self.index)

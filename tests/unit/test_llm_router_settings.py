@@ -18,6 +18,7 @@ def only_a_lane_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*GEMINI, *AZURE):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SLUICE_LANE", "EXTERNAL")
+    monkeypatch.setenv("SLUICE_EXTERNAL_KEY_FILE", "e.key")
 
 
 def settings(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> LlmRouterSettings:

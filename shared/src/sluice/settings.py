@@ -3,10 +3,19 @@
 import random
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sluice.access import Level
 from sluice.messages import MESSAGES, UNSIGNED
@@ -96,24 +105,37 @@ class CommonSettings(Environment):
         return self.state_dir / "data"
 
     @property
+    def data_keys_dir(self) -> Path:
+        """Of the wrapped data keys; what wraps them lies elsewhere."""
+        return self.data_dir / "keys"
+
+    @property
     def passport_public_key_path(self) -> Path:
         return self.passport_public_key_file or self.keys_dir / "passport.pub"
 
 
-class KeySettings(Environment):
-    """The key of each level; an EXTERNAL lane is given the EXTERNAL one alone."""
+def _split(value: Any) -> Any:
+    if isinstance(value, str | Path):
+        return tuple(part.strip() for part in str(value).split(",") if part.strip())
+    return value or ()
 
-    external_key_file: Path | None = Field(
-        default=None, description="32-byte AES key that EXTERNAL rows are sealed with."
+
+KeyFiles = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
+
+
+class KeySettings(Environment):
+    """The key-encryption key of each level; an EXTERNAL lane is given the EXTERNAL one alone."""
+
+    external_key_file: KeyFiles = Field(
+        default=(),
+        description="32-byte key that wraps the data keys of EXTERNAL rows; while it is changed two, with a comma.",
     )
-    internal_key_file: Path | None = Field(
-        default=None, description="The same for INTERNAL rows; not for EXTERNAL lanes."
-    )
+    internal_key_file: KeyFiles = Field(default=(), description="The same for INTERNAL rows; not for EXTERNAL lanes.")
 
     @property
-    def level_key_files(self) -> dict[Level, Path]:
+    def level_key_files(self) -> dict[Level, tuple[Path, ...]]:
         files = {Level.EXTERNAL: self.external_key_file, Level.INTERNAL: self.internal_key_file}
-        return {level: path for level, path in files.items() if path is not None}
+        return {level: paths for level, paths in files.items() if paths}
 
 
 class IndexSettings(Environment):
@@ -170,17 +192,24 @@ class LaneSettings(CommonSettings):
     lane: Level = Field(description="EXTERNAL or INTERNAL: whose requests this process serves.")
 
 
-class StoreSettings(LaneSettings, IndexSettings, KeySettings, EmbeddingSettings):
-    """A lane that reads or writes documents: it has the servers and keys of its levels, all of them and no others."""
+class SealingSettings(LaneSettings, KeySettings):
+    """A lane that seals and opens: it has the keys of its levels, all of them and no others."""
 
     @model_validator(mode="after")
     def _lane_has_its_levels(self) -> Self:
         for level in Level:
-            given = {
-                f"SLUICE_CHROMA_{level}_URL": level in self.chroma_urls,
-                f"SLUICE_{level}_KEY_FILE": level in self.level_key_files,
-            }
-            for name, present in given.items():
+            for name, present in self._given(level).items():
                 if present is not (level in self.lane.readable):
                     raise ValueError(f"the {self.lane} lane {'must not be given' if present else 'needs'} {name}")
         return self
+
+    def _given(self, level: Level) -> dict[str, bool]:
+        """The settings that are a level's, and whether they are set."""
+        return {f"SLUICE_{level}_KEY_FILE": level in self.level_key_files}
+
+
+class StoreSettings(SealingSettings, IndexSettings, EmbeddingSettings):
+    """A lane that reads or writes documents: it has the servers of its levels too."""
+
+    def _given(self, level: Level) -> dict[str, bool]:
+        return {f"SLUICE_CHROMA_{level}_URL": level in self.chroma_urls, **super()._given(level)}

@@ -24,7 +24,7 @@ def create() -> tuple[FastAPI, GatewaySettings]:
 
 
 def real_adapters(settings: GatewaySettings) -> Adapters:
-    keyring = Keyring.from_files(settings.both_key_files)
+    keyring = Keyring.from_files(settings.both_key_files, settings.data_keys_dir)
     verifier = PassportVerifier(read_key(settings.passport_public_key_path))
     return Adapters(
         database=Database(settings.sql_url),

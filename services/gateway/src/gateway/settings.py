@@ -107,9 +107,9 @@ class GatewaySettings(CommonSettings, KeySettings):
         return f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'sluice.db'}"
 
     @property
-    def both_key_files(self) -> dict[Level, Path]:
+    def both_key_files(self) -> dict[Level, tuple[Path, ...]]:
         """The gateway takes in documents of either level; by default the keys lie where `sluice up` makes them."""
-        made = {level: self.keys_dir / f"level-{level.lower()}.key" for level in Level}
+        made = {level: (self.keys_dir / f"level-{level.lower()}.key",) for level in Level}
         return made | self.level_key_files
 
     @property

@@ -20,7 +20,7 @@ def main() -> tuple[Starlette, IngestSettings]:
     settings = IngestSettings()  # pyright: ignore[reportCallIssue]
     configure_logging("ingest-worker", settings.lane, settings.log_level)
     embedder = create_embedder(settings)
-    keyring = Keyring.from_files(settings.level_key_files)
+    keyring = Keyring.from_files(settings.level_key_files, settings.data_keys_dir)
     index = Index(settings.chroma_urls, keyring, embedder.name, watched=True)
     verifier = PassportVerifier(read_key(settings.passport_public_key_path))
     app = create_app(

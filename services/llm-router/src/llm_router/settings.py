@@ -6,7 +6,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 
 from llm_router.ports import Limits
 from sluice.errors import ConfigurationError
-from sluice.settings import LaneSettings
+from sluice.settings import SealingSettings
 
 
 def _blank_is_unset(value: Any) -> Any:
@@ -17,7 +17,7 @@ _Secret = Annotated[SecretStr | None, BeforeValidator(_blank_is_unset)]
 _Address = Annotated[str | None, BeforeValidator(_blank_is_unset)]
 
 
-class LlmRouterSettings(LaneSettings):
+class LlmRouterSettings(SealingSettings):
     """The tiers in their order: Gemini Pro, Gemini Flash, Azure OpenAI, each where its key is set; then quotations."""
 
     port: int = Field(default=8131, description="Port of /healthz, /readyz and /metrics.")

@@ -17,7 +17,8 @@ def main() -> tuple[Starlette, RetrieverSettings]:
     settings = RetrieverSettings()  # pyright: ignore[reportCallIssue]
     configure_logging("retriever", settings.lane, settings.log_level)
     embedder = create_embedder(settings)
-    index = Index(settings.chroma_urls, Keyring.from_files(settings.level_key_files), embedder.name)
+    keyring = Keyring.from_files(settings.level_key_files, settings.data_keys_dir)
+    index = Index(settings.chroma_urls, keyring, embedder.name)
     verifier = PassportVerifier(read_key(settings.passport_public_key_path))
     broker = Broker(settings, service="retriever", verifier=verifier)
     return create_app(settings, broker=broker, index=index, embedder=embedder, check_index=index.check), settings

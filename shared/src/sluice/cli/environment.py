@@ -20,7 +20,7 @@ _GEMINI = ("GEMINI_API_KEY",)
 _AZURE = ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT")
 _EMBEDDING = {"gemini": _GEMINI, "azure": _AZURE}
 _INDEXING = ("ingest-worker", "retriever")
-_SEALING = (*_INDEXING, "gateway")
+_SEALING = (*_INDEXING, "llm-router", "gateway")
 _OWNERS = {
     "SLUICE_ADMIN": "gateway",
     "SLUICE_DATABASE": "gateway",
