@@ -1,11 +1,25 @@
 """Clearance, passports and scopes."""
 
+import base64
+import hmac
+import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from sluice.access import Level, PassportExpiredError, Right, clearance_of, normalise_email
-from sluice.errors import AccessDeniedError, InvalidPassportError
+from sluice.access import Level, PassportExpiredError, Right, clearance_of, key_id, normalise_email
+from sluice.errors import (
+    AccessDeniedError,
+    InvalidPassportError,
+    PassportContentError,
+    PassportForgedError,
+    PassportJobError,
+    PassportKeyUnknownError,
+    PassportMalformedError,
+    PassportMissingError,
+    PassportStreamError,
+)
 from tests.support.identity import Office, passport
 from tests.support.waiting import wait_for
 
@@ -76,8 +90,9 @@ def test_a_passport_survives_its_journey_and_holds_for_its_request_alone(office:
     token = office.signer.sign(made)
     seen = office.verifier.verify(token, stream="s.v1", job="j", asked="a")
     assert (seen.tenant, seen.clearance, seen.rights, seen.subject) == ("Zoë", Level.INTERNAL, made.rights, "person-1")
-    for other in ({"stream": "t.v1"}, {"job": "k"}, {"asked": "b"}):
-        with pytest.raises(InvalidPassportError):
+    others = [({"stream": "t.v1"}, PassportStreamError), ({"job": "k"}, PassportJobError)]
+    for other, error in [*others, ({"asked": "b"}, PassportContentError)]:
+        with pytest.raises(error):
             office.verifier.verify(token, **{"stream": "s.v1", "job": "j", "asked": "a", **other})
 
 
@@ -95,14 +110,37 @@ def test_any_changed_character_of_a_passport_is_noticed(office: Office) -> None:
 
 def test_another_keys_passport_is_refused(office: Office) -> None:
     token = Office().signer.sign(passport(job="j", asked="a", streams=("s.v1",)))
-    with pytest.raises(InvalidPassportError, match="not signed by this system"):
+    with pytest.raises(PassportKeyUnknownError, match="not signed by this system"):
         office.verifier.verify(token, stream="s.v1", job="j", asked="a")
 
 
-@pytest.mark.parametrize("token", ["", ".", "a.b.c", "é.é", "e30.e30", "=.="])
+def test_a_passport_that_names_a_key_which_did_not_sign_it_is_forged(office: Office) -> None:
+    token = Office().signer.sign(passport(job="j", asked="a", streams=("s.v1",)))
+    named = ".".join([key_id(office.public_key), *token.split(".")[1:]])
+    with pytest.raises(PassportForgedError):
+        office.verifier.verify(named, stream="s.v1", job="j", asked="a")
+
+
+@pytest.mark.parametrize("token", ["", ".", "..", "a.b.c", "e30.e30", "=.=", "a.b.c.d", "{kid}.=.=", "{kid}.é.é"])
 def test_rubbish_is_no_passport(office: Office, token: str) -> None:
-    with pytest.raises(InvalidPassportError):
-        office.verifier.verify(token, stream="s.v1", job="j", asked="a")
+    with pytest.raises((PassportMissingError, PassportMalformedError, PassportKeyUnknownError)):
+        office.verifier.verify(token.replace("{kid}", key_id(office.public_key)), stream="s.v1", job="j", asked="a")
+
+
+@pytest.mark.parametrize("header", [{"alg": "none"}, {"alg": "HS256", "kid": "{kid}"}, {"alg": "EdDSA", "crit": []}])
+def test_no_header_decides_how_a_passport_is_verified(office: Office, header: dict[str, Any]) -> None:
+    """case 43: a JSON Web Token is no passport; its key confusion and its `none` have nothing to take hold of."""
+    kid, claims, signature = office.signer.sign(passport(job="j", asked="a", streams=("s.v1",))).split(".")
+    written = json.dumps(header).replace("{kid}", kid).encode()
+    encoded = base64.urlsafe_b64encode(written).rstrip(b"=").decode()
+    mac = hmac.digest(office.public_key, f"{encoded}.{claims}".encode(), "sha256")
+    hashed = base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    for token in (f"{encoded}.{claims}.", f"{encoded}.{claims}.{hashed}", f"{encoded}.{claims}.{signature}"):
+        with pytest.raises(PassportKeyUnknownError):
+            office.verifier.verify(token, stream="s.v1", job="j", asked="a")
+    for token in (f"{kid}.{claims}.", f"{kid}.{claims}.{hashed}"):
+        with pytest.raises(PassportForgedError):
+            office.verifier.verify(token, stream="s.v1", job="j", asked="a")
 
 
 def test_an_expired_passport_is_told_apart_from_a_forged_one(office: Office) -> None:
@@ -132,6 +170,15 @@ def test_a_scope_reaches_up_to_its_clearance_and_no_higher() -> None:
     assert external.levels == (Level.EXTERNAL,)
     with pytest.raises(AccessDeniedError):
         external.at(Level.INTERNAL)
+
+
+def test_a_passport_for_a_single_level_reaches_no_other(office: Office) -> None:
+    """Neither above its clearance nor below."""
+    made = passport(job="j", asked="a", streams=("s.v1",), clearance=Level.INTERNAL, single_level=True)
+    scope = office.verifier.verify(office.signer.sign(made), stream="s.v1", job="j", asked="a").scope
+    assert scope.levels == (Level.INTERNAL,)
+    with pytest.raises(AccessDeniedError):
+        scope.at(Level.EXTERNAL)
 
 
 def test_internal_is_the_higher_level() -> None:

@@ -5,7 +5,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,7 +15,17 @@ from typing import Any, Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from sluice.errors import AccessDeniedError, InvalidPassportError
+from sluice.errors import (
+    AccessDeniedError,
+    InvalidPassportError,
+    PassportContentError,
+    PassportForgedError,
+    PassportJobError,
+    PassportKeyUnknownError,
+    PassportMalformedError,
+    PassportMissingError,
+    PassportStreamError,
+)
 
 
 @total_ordering
@@ -83,15 +93,12 @@ class Scope:
     The index and the blob store take nothing else, and nothing but a passport makes one.
     """
 
-    __slots__ = ("clearance", "tenant")
+    __slots__ = ("clearance", "levels", "tenant")
 
     def __init__(self, passport: "Passport") -> None:
         self.tenant = passport.tenant
         self.clearance = passport.clearance
-
-    @property
-    def levels(self) -> tuple[Level, ...]:
-        return self.clearance.readable
+        self.levels = (passport.clearance,) if passport.single_level else passport.clearance.readable
 
     def at(self, level: Level) -> Level:
         """The level itself, if it lies within the scope.
@@ -100,7 +107,7 @@ class Scope:
             AccessDeniedError: if it does not.
         """
         if level not in self.levels:
-            raise AccessDeniedError(f"{level} lies above the clearance {self.clearance}")
+            raise AccessDeniedError(f"{level} lies outside what this may touch: {', '.join(self.levels)}")
         return level
 
 
@@ -120,6 +127,8 @@ class Passport:
     streams: tuple[str, ...]
     issued_at: datetime
     expires_at: datetime
+    single_level: bool = False
+    """Whether it is good for its clearance's own level alone, as for the system's work on one collection."""
 
     @property
     def scope(self) -> Scope:
@@ -136,6 +145,7 @@ class Passport:
             "streams": self.streams,
             "iat": int(self.issued_at.timestamp()),
             "exp": int(self.expires_at.timestamp()),
+            **({"single_level": True} if self.single_level else {}),
         }
         return json.dumps(claims, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -152,6 +162,7 @@ class Passport:
             streams=tuple(claims["streams"]),
             issued_at=datetime.fromtimestamp(claims["iat"], UTC),
             expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+            single_level=claims.get("single_level", False) is True,
         )
 
 
@@ -168,56 +179,119 @@ class PassportExpiredError(InvalidPassportError):
         self.passport = passport
 
 
+def key_id(public_key: bytes) -> str:
+    """The name of a key that signs passports, made from its public half."""
+    return hashlib.sha256(public_key).hexdigest()[:16]
+
+
 class PassportSigner:
     """Signs passports (Ed25519, RFC 8032). Only the gateway holds one."""
 
     def __init__(self, private_key: bytes) -> None:
-        self._key = Ed25519PrivateKey.from_private_bytes(private_key)
+        key = Ed25519PrivateKey.from_private_bytes(private_key)
+        self._key: Callable[[], Ed25519PrivateKey] = lambda: key
 
-    @property
-    def verifier(self) -> "PassportVerifier":
-        """Of its own signatures."""
-        return PassportVerifier(self._key.public_key().public_bytes_raw())
+    @classmethod
+    def of(cls, key: Callable[[], Ed25519PrivateKey]) -> Self:
+        """By a key that may be another one at any time."""
+        signer = cls.__new__(cls)
+        signer._key = key
+        return signer
 
     def sign(self, passport: Passport) -> str:
-        """`claims.signature`, both base64url."""
-        claims = passport.to_json()
-        return f"{_encode(claims)}.{_encode(self._key.sign(claims))}"
+        """`key id.claims.signature`, the last two base64url.
+
+        The id says which of its own keys a verifier takes. There is one algorithm, and nothing in a token names it.
+        """
+        key, claims = self._key(), passport.to_json()
+        return f"{key_id(key.public_key().public_bytes_raw())}.{_encode(claims)}.{_encode(key.sign(claims))}"
+
+    def attest(self, statement: bytes) -> str:
+        """`key id.signature` of what is no passport: a statement begins with its domain, claims with a brace."""
+        key = self._key()
+        return f"{key_id(key.public_key().public_bytes_raw())}.{_encode(key.sign(statement))}"
+
+
+FindKey = Callable[[str], Ed25519PublicKey | None]
 
 
 class PassportVerifier:
-    """Verifies passports with the public key alone; the signature of each once, all else each time."""
+    """Verifies passports with public keys alone; the signature of each once, all else each time."""
 
-    def __init__(self, public_key: bytes) -> None:
-        self._key = Ed25519PublicKey.from_public_bytes(public_key)
+    def __init__(self, *public_keys: bytes) -> None:
+        keys = {key_id(key): Ed25519PublicKey.from_public_bytes(key) for key in public_keys}
+        self._find: FindKey = keys.get
         self._signed = lru_cache(_REMEMBERED)(self._read)
+
+    @classmethod
+    def of(cls, find: FindKey) -> Self:
+        """By keys that come and go; what one that is gone has signed is no longer good."""
+        verifier = cls()
+        verifier._find = find
+        return verifier
 
     def verify(self, token: str, *, stream: str, job: str, asked: str) -> Passport:
         """The passport, if it was signed for this job, this content and this stream family, and has not expired.
 
         Raises:
             PassportExpiredError: it has expired, and all else holds.
-            InvalidPassportError: otherwise.
+            InvalidPassportError: otherwise; its subclass tells what is wrong.
         """
-        passport = self._signed(token)
-        if passport.job != job:
-            raise InvalidPassportError("the passport was made for another request")
+        passport = self.addressed(token, stream=stream, job=job)
         if passport.asked != asked:
-            raise InvalidPassportError("what was asked is not what the passport was made for")
-        if stream not in passport.streams:
-            raise InvalidPassportError(f"the passport may not travel {stream}")
+            raise PassportContentError("what was asked is not what the passport was made for")
         if passport.expires_at <= datetime.now(UTC):
             raise PassportExpiredError(passport)
         return passport
 
+    def addressed(self, token: str, *, stream: str, job: str) -> Passport:
+        """The passport of a message that was not opened yet: neither its time nor what was asked is looked at.
+
+        Raises:
+            InvalidPassportError: it was not signed by this system, or not for this job and stream family.
+        """
+        self._check_key(token)
+        passport = self._signed(token)
+        if passport.job != job:
+            raise PassportJobError("the passport was made for another request")
+        if stream not in passport.streams:
+            raise PassportStreamError(f"the passport may not travel {stream}")
+        return passport
+
+    def attested(self, statement: bytes, signature: str) -> bool:
+        """Whether this system signed the statement, with a key that it has not given up."""
+        kid, _, signed = signature.partition(".")
+        if (key := self._find(kid)) is None:
+            return False
+        try:
+            key.verify(_decode(signed), statement)
+        except (ValueError, InvalidSignature):
+            return False
+        return True
+
+    def _check_key(self, token: str) -> Ed25519PublicKey:
+        """Each time, for a key may have been withdrawn since the signature was verified."""
+        if not token:
+            raise PassportMissingError("this has no passport")
+        kid, *rest = token.split(".")
+        if len(rest) != 2:
+            raise PassportMalformedError("this is no passport")
+        if (key := self._find(kid)) is None:
+            raise PassportKeyUnknownError("the passport was not signed by this system, or with a key it has given up")
+        return key
+
     def _read(self, token: str) -> Passport:
         """What was signed. An exception is not remembered: who floods with forgeries pushes nothing out."""
+        key = self._check_key(token)
         try:
-            claims, signature = (_decode(part) for part in token.split("."))
-            self._key.verify(signature, claims)
-            return Passport.from_json(claims)
-        except (ValueError, KeyError, TypeError, InvalidSignature) as error:
-            raise InvalidPassportError("the passport was not signed by this system") from error
+            _, claims, signature = token.split(".")
+            signed = _decode(claims)
+            key.verify(_decode(signature), signed)
+            return Passport.from_json(signed)
+        except InvalidSignature as error:
+            raise PassportForgedError("the passport was not signed by this system") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise PassportMalformedError("this is no passport") from error
 
 
 def _encode(data: bytes) -> str:

@@ -62,8 +62,48 @@ class InvalidMessageError(PermanentError):
 
 
 class InvalidPassportError(PermanentError):
+    """The passport is missing, or not good for its message; each way has a type of its own."""
+
     type = "invalid-passport"
     status = HTTPStatus.FORBIDDEN
+
+
+class PassportMissingError(InvalidPassportError):
+    type = "passport-missing"
+
+
+class PassportMalformedError(InvalidPassportError):
+    type = "passport-malformed"
+
+
+class PassportKeyUnknownError(InvalidPassportError):
+    type = "passport-key-unknown"
+
+
+class PassportForgedError(InvalidPassportError):
+    """The signature is not that of the key which the passport names."""
+
+    type = "passport-forged"
+
+
+class PassportJobError(InvalidPassportError):
+    type = "passport-of-another-request"
+
+
+class PassportContentError(InvalidPassportError):
+    type = "passport-of-another-content"
+
+
+class PassportStreamError(InvalidPassportError):
+    type = "passport-of-another-stream"
+
+
+class PassportLaneError(InvalidPassportError):
+    type = "passport-of-another-lane"
+
+
+class PassportTenantError(InvalidPassportError):
+    type = "passport-of-another-tenant"
 
 
 class AccessDeniedError(PermanentError):

@@ -14,6 +14,7 @@ _REDELIVERIES = Counter("sluice_redeliveries_total", "Those of them that were ta
 _OUTCOMES_TOTAL = Counter("sluice_messages_total", "Messages by what became of them.", ["stream", "outcome"])
 _DEAD = Counter("sluice_dead_letters_total", "Messages given up, by the class of the error.", ["stream", "class"])
 _REAPED = Counter("sluice_reaped_total", "Messages put back since their worker let the lease run out.", ["stream"])
+_REFUSED = Counter("sluice_passports_refused_total", "Messages whose passport was no good.", ["stream", "reason"])
 _SECONDS = Histogram("sluice_handler_seconds", "Time in the handler.", ["stream"], buckets=_BUCKETS)
 
 
@@ -37,6 +38,9 @@ class Meter:
         self._outcomes[outcome].inc()
         if outcome == "dead":
             _DEAD.labels(self._stream, type(error).__name__).inc()
+
+    def refused(self, reason: str) -> None:
+        _REFUSED.labels(self._stream, reason).inc()
 
     def reaped(self, count: int) -> None:
         self._reaped.inc(count)
