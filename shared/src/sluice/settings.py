@@ -81,8 +81,10 @@ class CommonSettings(Environment):
     shutdown_grace_seconds: float = Field(
         default=20, gt=0, description="How long started work may go on after SIGTERM."
     )
-    passport_public_key_file: Path | None = Field(
-        default=None, description="Ed25519 public key that passports are verified with; `<state>/keys/passport.pub`."
+    passport_public_keys: Path | None = Field(
+        default=None,
+        description="Folder whose `passport*.pub` are the Ed25519 public keys that passports are verified with, or one"
+        " such file; `<state>/keys`.",
     )
 
     @field_validator("retry_streams")
@@ -110,8 +112,8 @@ class CommonSettings(Environment):
         return self.data_dir / "keys"
 
     @property
-    def passport_public_key_path(self) -> Path:
-        return self.passport_public_key_file or self.keys_dir / "passport.pub"
+    def passport_public_keys_path(self) -> Path:
+        return self.passport_public_keys or self.keys_dir
 
 
 def _split(value: Any) -> Any:

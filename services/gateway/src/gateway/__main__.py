@@ -11,7 +11,8 @@ from gateway.tokens import read_operator_token
 from sluice.access import PassportSigner, PassportVerifier
 from sluice.blobs import BlobStore
 from sluice.broker import Broker
-from sluice.sealing import Keyring, read_key
+from sluice.passportkeys import PrivateKeyFile, PublicKeyFiles
+from sluice.sealing import Keyring
 from sluice.service import run
 from sluice.telemetry import configure_logging
 
@@ -25,14 +26,14 @@ def create() -> tuple[FastAPI, GatewaySettings]:
 
 def real_adapters(settings: GatewaySettings) -> Adapters:
     keyring = Keyring.from_files(settings.both_key_files, settings.data_keys_dir)
-    verifier = PassportVerifier(read_key(settings.passport_public_key_path))
+    verifier = PassportVerifier.of(PublicKeyFiles(settings.passport_public_keys_path))
     return Adapters(
         database=Database(settings.sql_url),
         broker=Broker(settings, service="gateway", verifier=verifier),
         blobs=BlobStore(settings.data_dir / "blobs", keyring),
         keyring=keyring,
         passwords=Argon2Passwords(PasswordHasher()),
-        signer=PassportSigner(read_key(settings.passport_key_path)),
+        signer=PassportSigner.of(PrivateKeyFile(settings.passport_key_path)),
         operator_token=read_operator_token(settings.operator_token_path),
     )
 

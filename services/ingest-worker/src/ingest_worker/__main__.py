@@ -11,7 +11,8 @@ from sluice.blobs import BlobStore
 from sluice.broker import Broker
 from sluice.embedding import create_embedder
 from sluice.index import Index
-from sluice.sealing import Keyring, read_key
+from sluice.passportkeys import PublicKeyFiles
+from sluice.sealing import Keyring
 from sluice.service import run
 from sluice.telemetry import configure_logging
 
@@ -22,7 +23,7 @@ def main() -> tuple[Starlette, IngestSettings]:
     embedder = create_embedder(settings)
     keyring = Keyring.from_files(settings.level_key_files, settings.data_keys_dir)
     index = Index(settings.chroma_urls, keyring, embedder.name, watched=True)
-    verifier = PassportVerifier(read_key(settings.passport_public_key_path))
+    verifier = PassportVerifier.of(PublicKeyFiles(settings.passport_public_keys_path))
     app = create_app(
         settings,
         broker=Broker(settings, service="ingest-worker", verifier=verifier),

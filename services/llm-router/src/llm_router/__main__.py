@@ -8,7 +8,7 @@ from llm_router.app import create_app
 from llm_router.settings import LlmRouterSettings
 from sluice.access import PassportVerifier
 from sluice.broker import Broker
-from sluice.sealing import read_key
+from sluice.passportkeys import PublicKeyFiles
 from sluice.service import run
 from sluice.telemetry import configure_logging
 
@@ -18,7 +18,7 @@ def main() -> tuple[Starlette, LlmRouterSettings]:
     configure_logging("llm-router", settings.lane, settings.log_level)
     http = create_client(connect_seconds=settings.llm_connect_seconds, read_seconds=settings.llm_total_seconds)
     models, follow_up_model = create_models(settings, http)
-    verifier = PassportVerifier(read_key(settings.passport_public_key_path))
+    verifier = PassportVerifier.of(PublicKeyFiles(settings.passport_public_keys_path))
     broker = Broker(settings, service="llm-router", verifier=verifier)
     app = create_app(settings, broker=broker, models=models, follow_up_model=follow_up_model, closers=[http.aclose])
     return app, settings

@@ -6,7 +6,7 @@ from log_bridge.app import create_app
 from log_bridge.settings import LogBridgeSettings
 from sluice.access import PassportVerifier
 from sluice.broker import Broker
-from sluice.sealing import read_key
+from sluice.passportkeys import PublicKeyFiles
 from sluice.service import run
 from sluice.telemetry import configure_logging
 
@@ -14,7 +14,7 @@ from sluice.telemetry import configure_logging
 def main() -> tuple[Starlette, LogBridgeSettings]:
     settings = LogBridgeSettings()
     configure_logging("log-bridge", level=settings.log_level)
-    verifier = PassportVerifier(read_key(settings.passport_public_key_path))
+    verifier = PassportVerifier.of(PublicKeyFiles(settings.passport_public_keys_path))
     broker = Broker(settings, service="log-bridge", verifier=verifier)
     return create_app(settings, broker), settings
 

@@ -8,7 +8,8 @@ from sluice.access import PassportVerifier
 from sluice.broker import Broker
 from sluice.embedding import create_embedder
 from sluice.index import Index
-from sluice.sealing import Keyring, read_key
+from sluice.passportkeys import PublicKeyFiles
+from sluice.sealing import Keyring
 from sluice.service import run
 from sluice.telemetry import configure_logging
 
@@ -19,7 +20,7 @@ def main() -> tuple[Starlette, RetrieverSettings]:
     embedder = create_embedder(settings)
     keyring = Keyring.from_files(settings.level_key_files, settings.data_keys_dir)
     index = Index(settings.chroma_urls, keyring, embedder.name)
-    verifier = PassportVerifier(read_key(settings.passport_public_key_path))
+    verifier = PassportVerifier.of(PublicKeyFiles(settings.passport_public_keys_path))
     broker = Broker(settings, service="retriever", verifier=verifier)
     return create_app(settings, broker=broker, index=index, embedder=embedder, check_index=index.check), settings
 
