@@ -9,7 +9,7 @@ from gateway.ports import Conversations, Publisher, Replies
 from gateway.records import Conversation, Person, Turn
 from gateway.tokens import new_id
 from sluice import messages
-from sluice.access import PassportSigner
+from sluice.access import PassportSigner, Right
 from sluice.messages import (
     AnswerCompleted,
     Message,
@@ -110,7 +110,7 @@ class Ask:
 
     def _message(self, person: Person, turn: Turn, history: tuple[messages.Turn, ...]) -> Message:
         errand = Errand(
-            holder=replace(Holder.of(person), clearance=turn.lane),
+            holder=replace(Holder.of(person, Right.READ), clearance=turn.lane),
             job=turn.id,
             kinds=_KINDS,
             deadline=turn.created_at + self.deadline,

@@ -66,5 +66,6 @@ class BeginAgain:
         principal = await self.resend.still(job.created_by, Right.UPLOAD, document.access_level)
         if principal is None:
             raise ConflictError(_NOT_ANY_MORE)
-        if document.url is None and not await self.resend.stored(Holder.of(principal), job, document):
+        holder = Holder.of(principal, Right.UPLOAD)
+        if document.url is None and not await self.resend.stored(holder, job, document):
             raise ConflictError("the uploaded file is not there any more: upload it again")

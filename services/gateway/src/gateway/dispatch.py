@@ -99,7 +99,7 @@ class Dispatch:
         principal = await self.principals.principal(job.created_by)
         may = principal and Right.UPLOAD in principal.rights and document.access_level in principal.clearance.readable
         if principal and may:
-            return await self.submit.publish(Holder.of(principal), document, job)
+            return await self.submit.publish(Holder.of(principal, Right.UPLOAD), document, job)
         await self.catalog.fail_job(job.id, "who asked for this may not do so any more")
         self.wake()  # it takes no room on the queue
         return True

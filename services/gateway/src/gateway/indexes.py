@@ -22,7 +22,7 @@ _PAGE = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Indexes:
-    """A passport for this work names the system, and carries no rights and no level above the collection's."""
+    """A passport for this work names the system, and carries no rights and the collection's level alone."""
 
     accounts: Accounts
     tasks: IndexTasks
@@ -93,7 +93,8 @@ class Indexes:
     async def _send(
         self, kind: type[IndexRebuilt] | type[IndexVerified], tenant: Tenant, part: IndexPart, job: str
     ) -> bool:
-        holder = Holder(tenant=tenant.slug, subject="system", clearance=part.access_level, rights=frozenset())
+        work = "rebuild" if kind is IndexRebuilt else "verify"
+        holder = replace(Holder.system(work, tenant.slug, part.access_level), single_level=True)
         errand = Errand(
             holder=holder,
             job=job,

@@ -22,12 +22,18 @@ class Holder:
     subject: str
     clearance: Level
     rights: frozenset[Right]
+    single_level: bool = False
 
     @classmethod
-    def of(cls, principal: Principal) -> Self:
-        """Who acts, with all that they may do now."""
-        slug = principal.tenant.slug
-        return cls(tenant=slug, subject=principal.id, clearance=principal.clearance, rights=principal.rights)
+    def of(cls, principal: Principal, right: Right) -> Self:
+        """Who acts, with the one right that it takes, if they have it now, and none of their others."""
+        slug, rights = principal.tenant.slug, principal.rights & {right}
+        return cls(tenant=slug, subject=principal.id, clearance=principal.clearance, rights=rights)
+
+    @classmethod
+    def system(cls, work: str, tenant: str, level: Level, *rights: Right) -> Self:
+        """The system, for what nobody who is there now asks for."""
+        return cls(tenant=tenant, subject=f"system:{work}", clearance=level, rights=frozenset(rights))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +58,7 @@ class Errand:
             streams=tuple(kind.stream for kind in self.kinds),
             issued_at=datetime.now(UTC),
             expires_at=self.deadline + SLACK,
+            single_level=self.holder.single_level,
         )
 
     def envelope(self, signer: PassportSigner) -> dict[str, Any]:

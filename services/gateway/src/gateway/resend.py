@@ -35,23 +35,23 @@ class Resend:
     async def job(self, job: Job, document: Document) -> None:
         """A bulk job waits for its turn instead, once its file is stored."""
         if job.kind == "delete":
-            holder = await self._remover(document.tenant_id, job.created_by, document.access_level, Right.UPLOAD)
+            holder = await self._remover(document.tenant_id, document.access_level, Right.UPLOAD)
             await self.submit.publish(holder, document, job)
             return
         principal = await self.still(job.created_by, Right.UPLOAD, document.access_level)
         if principal is None:
             await self.catalog.fail_job(job.id, _NOT_ANY_MORE, run=job.run)
-        elif document.url is not None or await self.stored(Holder.of(principal), job, document):
+        elif document.url is not None or await self.stored(Holder.of(principal, Right.UPLOAD), job, document):
             await self._index(principal, job, document)
         elif job.updated_at < datetime.now(UTC) - _UPLOAD_TIME:
             await self.catalog.fail_job(job.id, "the upload was cut off: upload it again", run=job.run)
 
     async def fix(self, fix: FixRow) -> None:
         if fix.state is FixState.WITHDRAWING:
-            holder = await self._remover(fix.tenant_id, fix.created_by, fix.access_level, Right.TEACH)
+            holder = await self._remover(fix.tenant_id, fix.access_level, Right.TEACH)
             await self.teach.publish(holder, fix)
         elif teacher := await self.still(fix.created_by, Right.TEACH, fix.access_level):
-            await self.teach.publish(Holder.of(teacher), fix)
+            await self.teach.publish(Holder.of(teacher, Right.TEACH), fix)
         else:
             await self.fixes.fail(fix, _NOT_ANY_MORE)
 
@@ -68,7 +68,7 @@ class Resend:
         if job.bulk:
             await self.catalog.wait(job.id, principal.clearance)
         else:
-            await self.submit.publish(Holder.of(principal), document, job)
+            await self.submit.publish(Holder.of(principal, Right.UPLOAD), document, job)
 
     async def stored(self, holder: Holder, job: Job, document: Document) -> bool:
         """Whether the uploaded file is there."""
@@ -76,16 +76,16 @@ class Resend:
         scope = self.submit.errand(holder, document, job).passport().scope
         return name in await self.blobs.list(scope, document.access_level, tuple(folder))
 
-    async def _remover(self, tenant_id: str, person_id: str, level: Level, right: Right) -> Holder:
-        """Whoever asked, with what the removal takes and no more.
+    async def _remover(self, tenant_id: str, level: Level, right: Right) -> Holder:
+        """The system, with what the removal takes and no more.
 
-        They had the right when the removal was accepted. What they lost since, or that they are gone, must not keep
-        findable what was told to be on its way out.
+        Who asked had the right when the removal was accepted, and the audit log names them. What they lost since, or
+        that they are gone, must not keep findable what was told to be on its way out.
         """
         tenant = await self.accounts.tenant_of(tenant_id)
         if tenant is None:
             raise NotFoundError("there is no such tenant")
-        return Holder(tenant=tenant.slug, subject=person_id, clearance=level, rights=frozenset({right}))
+        return Holder.system("removal", tenant.slug, level, right)
 
     async def still(self, principal_id: str, right: Right, level: Level) -> Principal | None:
         """Who asked, as they are now, if they may still do this."""

@@ -11,7 +11,7 @@ from gateway.passports import Errand, Holder
 from gateway.ports import AuditLog, Publisher, Replies
 from gateway.records import AuditEntry, Person
 from gateway.tokens import new_id
-from sluice.access import Level, PassportSigner
+from sluice.access import Level, PassportSigner, Right
 from sluice.errors import AccessDeniedError
 from sluice.messages import LogsSearched, message_id_of
 from sluice.replies import Event
@@ -47,7 +47,11 @@ class SearchLogs:
         )
         deadline = datetime.now(UTC) + self.deadline
         errand = Errand(
-            holder=Holder.of(person), job=job, kinds=(LogsSearched,), deadline=deadline, bound=_bound(search)
+            holder=Holder.of(person, Right.LOGS),
+            job=job,
+            kinds=(LogsSearched,),
+            deadline=deadline,
+            bound=_bound(search),
         )
         message_id = message_id_of(LogsSearched, job)
         await self.publisher.publish(LogsSearched(message_id=message_id, **search, **errand.envelope(self.signer)))

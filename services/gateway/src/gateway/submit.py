@@ -13,7 +13,7 @@ from gateway.ports import AuditLog, Blobs, Catalog, Publisher
 from gateway.progress import may_begin_again
 from gateway.records import AuditEntry, Document, DocumentState, Job, Principal
 from gateway.tokens import new_id
-from sluice.access import Level, PassportSigner
+from sluice.access import Level, PassportSigner, Right
 from sluice.errors import AccessDeniedError, TransientError
 from sluice.messages import (
     BulkDocumentSubmitted,
@@ -96,7 +96,7 @@ class Submit:
         job = _new_job(principal.id, document, "delete", job_id=new_id())
         if begun := await self.catalog.delete(document.id, job):
             await self._note(principal, "document.deleted", *begun)
-            await self.publish(Holder.of(principal), *begun)
+            await self.publish(Holder.of(principal, Right.UPLOAD), *begun)
 
     async def delete_again(self, document: Document, last: Job) -> None:
         """Begins anew what the last job did not bring to its end; the reconciler sends its message."""
@@ -147,7 +147,7 @@ class Submit:
         )
 
     async def _send(self, principal: Principal, document: Document, job: Job, data: bytes | None) -> None:
-        holder = Holder.of(principal)
+        holder = Holder.of(principal, Right.UPLOAD)
         if data is not None:
             scope = self.errand(holder, document, job).passport().scope
             try:

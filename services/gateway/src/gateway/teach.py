@@ -9,7 +9,7 @@ from gateway.passports import Errand, Holder
 from gateway.ports import AuditLog, Fixes, Publisher
 from gateway.records import AuditEntry, FixRow, FixState, Person
 from gateway.tokens import new_id
-from sluice.access import Level, PassportSigner
+from sluice.access import Level, PassportSigner, Right
 from sluice.errors import AccessDeniedError, TransientError
 from sluice.messages import Fix, FixIndexed, FixTaught, FixWithdrawn, message_id_of
 
@@ -52,7 +52,7 @@ class Teach:
         else:
             fix = await self.find(person, fix.id)
         if fix.state is FixState.PENDING and fix.published_at is None:
-            await self.publish(Holder.of(person), fix)
+            await self.publish(Holder.of(person, Right.TEACH), fix)
         return fix
 
     async def withdraw(self, person: Person, fix_id: str) -> FixRow:
@@ -62,7 +62,7 @@ class Teach:
             await self.fixes.withdraw(fix.id)
             await self._note(person, "fix.withdrawn", fix)
             fix = await self.find(person, fix_id)
-        await self.publish(Holder.of(person), fix)
+        await self.publish(Holder.of(person, Right.TEACH), fix)
         return fix
 
     async def find(self, person: Person, fix_id: str) -> FixRow:
