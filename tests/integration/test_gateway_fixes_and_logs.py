@@ -121,7 +121,7 @@ async def test_a_withdrawal_goes_on_although_its_teacher_is_gone(
         again = await workers.take(FixWithdrawn)
     passport = office.verifier.verify(again.passport, stream=again.stream, job=again.request_id, asked=again.asked)
     assert again.fix == first.fix
-    assert (passport.rights, passport.clearance) == ({"teach"}, Level.INTERNAL)
+    assert (passport.subject, passport.rights, passport.clearance) == ("system:removal", {"teach"}, Level.INTERNAL)
 
 
 async def test_teaching_needs_its_right_and_a_level_within_the_clearance(

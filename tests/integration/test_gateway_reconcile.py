@@ -150,7 +150,7 @@ async def test_a_deletion_that_nobody_tells_of_in_time_is_begun_again(
 async def test_a_deletion_goes_on_although_who_asked_for_it_is_gone(
     gateway: RunningGateway, workers: Workers, office: Office
 ) -> None:
-    """With the right and the level that it takes, and no more."""
+    """By the system, with the right and the level that it takes, and no more."""
     person = await gateway.person("leaver@razorpay.com", "read", "upload", "teach")
     async with person, await gateway.admin() as admin:
         me = (await person.get("/api/v1/me")).json()["id"]
@@ -162,6 +162,7 @@ async def test_a_deletion_goes_on_although_who_asked_for_it_is_gone(
         again = await workers.take(DocumentDeleted)
         assert (again.request_id, again.document) == (first.request_id, first.document)
         passport = office.verifier.verify(again.passport, stream=again.stream, job=again.request_id, asked=again.asked)
-        assert (passport.subject, passport.rights, passport.clearance) == (me, {"upload"}, Level.INTERNAL)
+        assert (passport.subject, passport.rights) == ("system:removal", {"upload"})
+        assert (passport.tenant, passport.clearance) == ("default", Level.INTERNAL)
         await _tell(workers, again, JobState.DELETED)
         await until(lambda: _is_gone(admin, document_id), what="the document's end")

@@ -47,4 +47,22 @@ async def test_damage_that_stands_is_mended_anew_each_hour_and_once_an_hour() ->
     first, second = stream.messages.values()
     assert first.request_id != second.request_id
     for message in (first, second):
-        office.verifier.verify(message.passport, stream=message.stream, job=message.request_id, asked=message.asked)
+        passport = office.verifier.verify(
+            message.passport, stream=message.stream, job=message.request_id, asked=message.asked
+        )
+        assert (passport.tenant, passport.subject, passport.rights) == ("pier", "system:rebuild", frozenset())
+        assert passport.streams == ("indexes.rebuilt.v1", "indexes.progress.v1")
+
+
+async def test_the_passport_of_a_rebuilding_reaches_the_collections_level_alone() -> None:
+    """Not even the level below, which a person of that clearance reads."""
+    office, stream = Office(), Stream()
+    parts: dict[str, Any] = {"accounts": Accounts(), "tasks": None, "publisher": stream, "audit": Audit()}
+    indexes = Indexes(**parts, signer=office.signer, deadline=timedelta(hours=1))
+    part = IndexPart(access_level=Level.INTERNAL, kind="fixes", incident="a1")
+    await indexes.mend(IndexDamaged(tenant="pier", part=part), NOON)
+    [message] = stream.messages.values()
+    passport = office.verifier.verify(
+        message.passport, stream=message.stream, job=message.request_id, asked=message.asked
+    )
+    assert passport.scope.levels == (Level.INTERNAL,)
