@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sluice.messages import MESSAGES, UNSIGNED, Message, Unsigned
+from tests.contract import leaks
 
 FOLDER = Path(__file__).parent / "messages"
 
@@ -72,6 +73,7 @@ def main() -> int:
     problems = [problem for kind in KINDS for problem in check(kind, accept=accept)]
     known = {f"{kind.stream}.json" for kind in KINDS}
     problems += [f"{file.name}: no message has this stream" for file in FOLDER.iterdir() if file.name not in known]
+    problems += leaks.problems()
     print("\n".join(problems) or f"contracts: {len(KINDS)} messages, nothing broken")
     return 1 if problems else 0
 

@@ -12,6 +12,7 @@ from sluice.cli.index import index_rebuild, index_verify
 from sluice.cli.ingest.command import ingest
 from sluice.cli.make_keys import keys
 from sluice.cli.people import person_add, tenant_add, tenant_list
+from sluice.cli.selftest.command import selftest_leaks
 from sluice.cli.up import up
 from sluice.errors import SluiceError
 
@@ -36,11 +37,19 @@ def create_app() -> typer.Typer:
     index = typer.Typer(no_args_is_help=True, help="The index of what can be found.")
     index.command("verify")(index_verify)
     index.command("rebuild")(index_rebuild)
+    selftest = typer.Typer(no_args_is_help=True, help="What the running system shows of itself.")
+    selftest.callback()(_group)
+    selftest.command("leaks")(selftest_leaks)
+    app.add_typer(selftest, name="selftest")
     app.add_typer(index, name="index")
     app.add_typer(tenant, name="tenant")
     app.add_typer(dead, name="dead")
     app.add_typer(person, name="person")
     return app
+
+
+def _group() -> None:
+    """A group of one command stays a group."""
 
 
 def run() -> None:
