@@ -97,10 +97,10 @@ def valkey_server(folder: Path, **options: str) -> RedisServer:
     return _redis_server(str(binary), folder, **options)
 
 
-def redis_server(folder: Path) -> RedisServer | None:
+def redis_server(folder: Path, **options: str) -> RedisServer | None:
     """Debian's redis-server, if it is installed."""
     binary = shutil.which("redis-server")
-    return _redis_server(binary, folder) if binary else None
+    return _redis_server(binary, folder, **options) if binary else None
 
 
 def _redis_server(binary: str, folder: Path, **more: str) -> RedisServer:

@@ -57,7 +57,7 @@ class Depths:
         pipeline = self._redis.pipeline(transaction=False)
         for stream, group in self._groups.items():
             keys = Keys(stream)
-            names = [keys.stream, keys.delayed, keys.dead, _consumers(stream)]
+            names = [keys.stream, keys.delayed, keys.dead, keys.consumers]
             await self._script(keys=names, args=[group], client=pipeline)
         return {
             stream: Depth(lag, pending, delayed, dead, timedelta(milliseconds=age), consumers)
@@ -81,7 +81,7 @@ class Presence:
         pipeline = self._redis.pipeline(transaction=False)
         for stream in self._streams:
             await self._script(
-                keys=[_consumers(stream)], args=[self._consumer, int(lifetime.total_seconds())], client=pipeline
+                keys=[Keys(stream).consumers], args=[self._consumer, int(lifetime.total_seconds())], client=pipeline
             )
         await pipeline.execute()
 
@@ -89,9 +89,5 @@ class Presence:
         """Raises redis.RedisError."""
         pipeline = self._redis.pipeline(transaction=False)
         for stream in self._streams:
-            pipeline.zrem(_consumers(stream), self._consumer)
+            pipeline.zrem(Keys(stream).consumers, self._consumer)
         await pipeline.execute()
-
-
-def _consumers(stream: str) -> str:
-    return f"{{{stream}}}:consumers"

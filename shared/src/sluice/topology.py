@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sluice.access import Level
 from sluice.messages import (
     AnswerCompleted,
     BulkDocumentSubmitted,
@@ -46,6 +47,10 @@ class Flow:
     @property
     def streams(self) -> tuple[str, ...]:
         return self.kind.streams() if issubclass(self.kind, Message) else (self.kind.stream,)
+
+    def streams_of(self, lane: Level | None) -> tuple[str, ...]:
+        """Those of one lane; without a lane all of them."""
+        return (self.kind.stream_of(lane),) if lane and issubclass(self.kind, Message) else self.streams
 
     @property
     def address(self) -> str:

@@ -31,7 +31,7 @@ local place = redis.call('HGET', KEYS[2], ARGV[1])
 if place then
   local where, entry = place:match('^(%a+) ?(.*)$')
   local stream = ({stream = KEYS[1], dead = KEYS[4]})[where]
-  if stream and #redis.call('XRANGE', stream, entry, entry) == 1 then return 0 end
+  if stream and redis.call('XLEN', stream) > 0 then return 0 end
   if where == 'delayed' and redis.call('ZCOUNT', KEYS[3], entry, entry) > 0 then return 0 end
 end
 local entry = redis.call('XADD', KEYS[1], '*', '__data__', ARGV[2], 'id', ARGV[1])
@@ -39,7 +39,8 @@ redis.call('HSET', KEYS[2], ARGV[1], 'stream ' .. entry)
 return 1
 """
 """A message that stands somewhere, or is done, is not put on the stream a second time: who did not get the answer to a
-publication may publish again."""
+publication may publish again. Who sends may not read the stream (`sluice.acl`), so an entry that its place names counts
+as standing there while the stream has any: only a stream that was deleted, or is empty, is known to have lost it."""
 _HOLD = """
 local held = {}
 for i = 3, #ARGV, 2 do
@@ -176,6 +177,10 @@ class Keys:
     @property
     def dead(self) -> str:
         return f"{{{self.stream}}}:dead"
+
+    @property
+    def consumers(self) -> str:
+        return f"{{{self.stream}}}:consumers"
 
     def done(self, message_id: str) -> str:
         return f"{{{self.stream}}}:done:{message_id}"
