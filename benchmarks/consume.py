@@ -8,6 +8,7 @@ import asyncio
 import tempfile
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,9 @@ async def round_trips(redis: Any, contender: Contender, child: Child, messages: 
 
 async def measure(url: str, rounds: int, count: int, trips: int) -> dict[str, Any]:
     office, redis = Office(), Redis.from_url(url)
-    everyone = contenders(url, office.public_key)
-    children = {each.name: await Child.start(each.name, url, office.public_key) for each in everyone}
+    everyone = contenders(url, office.public_key, office.keys_folder)
+    start = partial(Child.start, url=url, public_key=office.public_key, keys=office.keys_folder)
+    children = {each.name: await start(each.name) for each in everyone}
     drains: dict[str, list[dict[str, float]]] = defaultdict(list)
     replies: dict[str, list[float]] = defaultdict(list)
     for number in range(rounds + 1):  # the first is for warming up

@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from redis.asyncio import Redis
@@ -18,9 +19,9 @@ class Child:
     process: asyncio.subprocess.Process
 
     @classmethod
-    async def start(cls, name: str, url: str, public_key: bytes) -> Self:
+    async def start(cls, name: str, url: str, public_key: bytes, keys: Path) -> Self:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", __name__, name, url, public_key.hex(),
+            sys.executable, "-m", __name__, name, url, public_key.hex(), str(keys),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         child = cls(process)
@@ -53,8 +54,8 @@ class Child:
         return json.loads(line)
 
 
-async def serve(name: str, url: str, public_key: bytes) -> None:
-    [contender] = [each for each in contenders(url, public_key) if each.name == name]
+async def serve(name: str, url: str, public_key: bytes, keys: Path) -> None:
+    [contender] = [each for each in contenders(url, public_key, keys) if each.name == name]
     redis: Any = Redis.from_url(url)
     listening = AsyncExitStack()
     print("null", flush=True)
@@ -97,4 +98,4 @@ async def drain(contender: Any, count: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1], sys.argv[2], bytes.fromhex(sys.argv[3])))
+    asyncio.run(serve(sys.argv[1], sys.argv[2], bytes.fromhex(sys.argv[3]), Path(sys.argv[4])))

@@ -1,13 +1,15 @@
 """Three ways to take messages off a stream: through Sluice's broker, plain FastStream, plain redis-py.
 
-Each gets the same bytes in the same field of a stream entry, and a handler that does next to nothing. FastStream and
-redis-py acknowledge; neither verifies, retries, keeps leases or knows a second copy.
+Each gets the same message in the same field of a stream entry, Sluice's sealed as it always is, and a handler that does
+next to nothing. FastStream and redis-py acknowledge; neither opens, verifies, retries, keeps leases or knows a second
+copy.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from faststream import AckPolicy
@@ -18,6 +20,7 @@ from sluice.access import Level, PassportVerifier
 from sluice.broker import Broker, Delivery
 from sluice.messages import QuestionAsked
 from sluice.settings import CommonSettings
+from tests.support.identity import shared_keyring
 
 Handle = Callable[[str], Awaitable[None]]
 GROUP = "bench"
@@ -49,13 +52,14 @@ def stream_of(name: str) -> str:
 class SluiceContender:
     name = "sluice"
 
-    def __init__(self, url: str, public_key: bytes) -> None:
+    def __init__(self, url: str, public_key: bytes, keys: Path) -> None:
         self._settings = CommonSettings(redis_url=url, port=0)  # pyright: ignore[reportArgumentType]
         self._verifier = PassportVerifier(public_key)
+        self._keyring = shared_keyring(keys)
         self._publisher = self._broker()
 
     def _broker(self) -> Broker:
-        return Broker(self._settings, service=GROUP, verifier=self._verifier)
+        return Broker(self._settings, service=GROUP, verifier=self._verifier, keyring=self._keyring)
 
     @asynccontextmanager
     async def consuming(self, handle: Handle) -> AsyncIterator[None]:
@@ -142,5 +146,5 @@ class RedisContender:
         await self._redis.aclose()
 
 
-def contenders(url: str, public_key: bytes) -> Sequence[Contender]:
-    return (SluiceContender(url, public_key), FastStreamContender(url), RedisContender(url))
+def contenders(url: str, public_key: bytes, keys: Path) -> Sequence[Contender]:
+    return (SluiceContender(url, public_key, keys), FastStreamContender(url), RedisContender(url))

@@ -49,6 +49,7 @@ class Workers:
             "SLUICE_LEASE_SECONDS": "2",
             "SLUICE_SHUTDOWN_GRACE_SECONDS": "10",
             "CHAOS_PUBLIC_KEY": office.public_key.hex(),
+            "CHAOS_KEYS": str(office.keys_folder),
             "CHAOS_NOTES": str(folder / "notes.db"),
             **{f"CHAOS_{name.upper()}": str(value) for name, value in self._options.items()},
         }
@@ -93,8 +94,10 @@ class Queue:
         self.came: dict[str, float] = {}
         self.client = client
         self._office = office
-        self._sender = Broker(settings(server), service="gateway", verifier=office.verifier)
-        self._collector = Broker(settings(server), service="llm-router", verifier=office.verifier)
+        self._sender = Broker(settings(server), service="gateway", verifier=office.verifier, keyring=office.keyring)
+        self._collector = Broker(
+            settings(server), service="llm-router", verifier=office.verifier, keyring=office.keyring
+        )
         self._collector.consume(QuestionGrounded, self._collect, lane=Level.EXTERNAL, concurrency=8, prefetch=8)
 
     async def start(self) -> None:

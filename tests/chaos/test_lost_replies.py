@@ -38,10 +38,15 @@ async def test_a_message_whose_publication_got_no_answer_is_handled_once_though_
     messages = [
         office.message(QuestionAsked, question=str(n), search_query=str(n), seconds=600) for n in range(pick(20, 1000))
     ]
-    consumer = Broker(settings(valkey), service="retriever", verifier=office.verifier)
+    consumer = Broker(settings(valkey), service="retriever", verifier=office.verifier, keyring=office.keyring)
     consumer.consume(QuestionAsked, handler, lane=Level.EXTERNAL, concurrency=4, prefetch=4)
     async with proxy(valkey.port) as between:
-        sender = Broker(CommonSettings(redis_url=between.url, port=0), service="gateway", verifier=office.verifier)
+        sender = Broker(
+            CommonSettings(redis_url=between.url, port=0),
+            service="gateway",
+            verifier=office.verifier,
+            keyring=office.keyring,
+        )
         for message in messages:
             between.lose(message.message_id.encode())
             await until(lambda m=message: _published(sender, m), seconds=30, what="an answer to the publication")

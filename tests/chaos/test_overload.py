@@ -36,7 +36,7 @@ def broker(tmp_path: Path) -> Iterator[RedisServer]:
 @asynccontextmanager
 async def workers(settings: Any, office: Office, seconds: float) -> AsyncGenerator[None]:
     """They answer `WORKERS` questions at once, each in this time, and no faster."""
-    broker = Broker(settings, service="workers", verifier=office.verifier)
+    broker = Broker(settings, service="workers", verifier=office.verifier, keyring=office.keyring)
 
     async def answer(question: QuestionAsked, delivery: Delivery) -> None:
         await asyncio.sleep(seconds)

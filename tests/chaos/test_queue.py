@@ -57,7 +57,12 @@ async def test_a_job_of_four_leases_starts_once(valkey: RedisServer, office: Off
 
     async with queue(valkey, office) as line:
         brokers = [
-            Broker(settings(valkey, lease_seconds=lease), service="retriever", verifier=office.verifier)
+            Broker(
+                settings(valkey, lease_seconds=lease),
+                service="retriever",
+                verifier=office.verifier,
+                keyring=office.keyring,
+            )
             for _ in range(2)
         ]
         for broker in brokers:

@@ -15,6 +15,7 @@ from sluice.broker import Broker, Delivery
 from sluice.messages import QuestionAsked, QuestionGrounded
 from sluice.service import create_worker_app, run
 from sluice.settings import CommonSettings
+from tests.support.identity import shared_keyring
 
 POISON = "poison"
 _TABLES = """
@@ -59,7 +60,9 @@ def create() -> tuple[Any, CommonSettings]:
     settings = CommonSettings()  # pyright: ignore[reportCallIssue]
     verifier = PassportVerifier(bytes.fromhex(os.environ["CHAOS_PUBLIC_KEY"]))
     notes, seconds = Notes(Path(os.environ["CHAOS_NOTES"])), float(os.environ["CHAOS_SECONDS"])
-    broker = Broker(settings, service="retriever", verifier=verifier)
+    broker = Broker(
+        settings, service="retriever", verifier=verifier, keyring=shared_keyring(Path(os.environ["CHAOS_KEYS"]))
+    )
 
     async def on_question(message: QuestionAsked, delivery: Delivery) -> None:
         notes.begin(message.request_id, delivery.attempt)

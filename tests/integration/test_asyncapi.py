@@ -45,8 +45,8 @@ async def test_the_reply_log_of_an_answer_is_as_the_document_says(
 ) -> None:
     """By the real llm-router, with the extractive tier alone."""
     settings = CommonSettings(redis_url=empty_valkey.url, port=0)
-    router = Broker(settings, service="llm-router", verifier=office.verifier)
-    retriever = Broker(settings, service="retriever", verifier=office.verifier)
+    router = Broker(settings, service="llm-router", verifier=office.verifier, keyring=office.keyring)
+    retriever = Broker(settings, service="retriever", verifier=office.verifier, keyring=office.keyring)
     passage = Passage(
         chunk_id="c", document_id="d", title="Guide", access_level=Level.EXTERNAL, text="It takes ten days."
     )
@@ -78,7 +78,7 @@ async def test_what_fails_and_what_is_given_up_stand_as_the_document_says(
     empty_valkey: RedisServer, office: Office
 ) -> None:
     settings = CommonSettings(redis_url=empty_valkey.url, port=0, retry={"first_seconds": 60})
-    broker = Broker(settings, service="retriever", verifier=office.verifier)
+    broker = Broker(settings, service="retriever", verifier=office.verifier, keyring=office.keyring)
 
     async def handler(message: QuestionAsked, _: Delivery) -> None:
         raise TransientError("not now") if message.question == "later" else PermanentError("never")
@@ -92,8 +92,8 @@ async def test_what_fails_and_what_is_given_up_stand_as_the_document_says(
     await broker.stop()
     delayed = json.loads(member)
     fits({"$ref": "#/components/schemas/DelayedMember"}, delayed)
-    fits({"$ref": "#/components/schemas/QuestionAsked"}, json.loads(delayed["body"]))
+    fits({"$ref": "#/components/schemas/SealedMessage"}, json.loads(delayed["body"]))
     fields = {name.decode(): value.decode() for name, value in dead.items()}
-    fits({"$ref": "#/components/schemas/QuestionAsked"}, json.loads(fields.pop("__data__")))
+    fits({"$ref": "#/components/schemas/SealedMessage"}, json.loads(fields.pop("__data__")))
     fits({"$ref": "#/components/schemas/DeadLetterFields"}, fields)
     assert (delayed["reason"], fields["class"], fields["attempts"]) == ("not now", "PermanentError", "1")

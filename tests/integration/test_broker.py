@@ -46,7 +46,7 @@ def settings(server: RedisServer, **changes: Any) -> CommonSettings:
 @asynccontextmanager
 async def consuming(server: RedisServer, office: Office, handler: Any, **options: Any) -> AsyncIterator[Broker]:
     changes = options.pop("settings", {})
-    broker = Broker(settings(server, **changes), service="retriever", verifier=office.verifier)
+    broker = Broker(settings(server, **changes), service="retriever", verifier=office.verifier, keyring=office.keyring)
     broker.consume(QuestionAsked, handler, lane=Level.EXTERNAL, **options)
     await broker.start()
     try:
@@ -67,7 +67,7 @@ async def test_a_message_published_before_the_first_worker_is_handled_and_leaves
     async def handler(message: QuestionAsked, delivery: Delivery) -> None:
         got.append((message.question, delivery.passport.tenant, delivery.attempt))
 
-    publisher = Broker(settings(any_redis), service="gateway", verifier=office.verifier)
+    publisher = Broker(settings(any_redis), service="gateway", verifier=office.verifier, keyring=office.keyring)
     await publisher.publish(question(office, "Zoë fragt: wie lange?"))
     await publisher.stop()
     async with consuming(any_redis, office, handler):
@@ -76,14 +76,14 @@ async def test_a_message_published_before_the_first_worker_is_handled_and_leaves
     assert got == [("Zoë fragt: wie lange?", "tenant-a", 1)]
 
 
-async def test_a_plain_producer_needs_only_xadd_and_json(any_redis: RedisServer, office: Office, client: Any) -> None:
+async def test_a_message_may_come_by_xadd_alone(any_redis: RedisServer, office: Office, client: Any) -> None:
     got: list[str] = []
 
     async def handler(message: QuestionAsked, _: Delivery) -> None:
         got.append(message.question)
 
     async with consuming(any_redis, office, handler):
-        await client.xadd(STREAM, {"__data__": question(office).model_dump_json()})
+        await client.xadd(STREAM, {"__data__": office.body(question(office))})
         await until(lambda: got)
 
 
@@ -127,7 +127,7 @@ async def test_a_transient_error_is_retried_and_then_given_up_with_the_waiting_t
     assert attempts == [1, 2, 3]
     assert told == ["given up after 3 attempts: the index does not answer"]
     assert dead[b"error"] == b"too-many-attempts"
-    assert dead[b"__data__"] == message.model_dump_json().encode()
+    assert office.opened(QuestionAsked, STREAM, dead[b"__data__"]) == message, "its bytes are as they were"
 
 
 async def test_a_patient_consumer_outlasts_an_outage_but_not_somebody_elses_server(
@@ -168,7 +168,7 @@ async def test_a_message_is_buried_even_if_nobody_can_be_told(
 
     async with consuming(any_redis, office, handler, on_dead=on_dead) as broker:
         expired = question(office, passport_expires_at=datetime.now(UTC) - timedelta(seconds=1))
-        await client.xadd(STREAM, {"__data__": expired.model_dump_json()})
+        await client.xadd(STREAM, {"__data__": office.body(expired)})
         await until(lambda: client.xlen(DEAD), what="a dead letter")
         await until(lambda: _empty(client))
 
@@ -251,7 +251,7 @@ async def test_forged_replayed_and_swapped_passports_are_buried_and_nothing_is_d
     ]
     async with consuming(any_redis, office, handler, on_dead=on_dead):
         for body in bodies:
-            await client.xadd(STREAM, {"__data__": body.model_dump_json()})
+            await client.xadd(STREAM, {"__data__": office.body(body)})
         await until(lambda: _length(client, DEAD, len(bodies)), what="all in the dead letters")
     assert calls == []
 
@@ -268,7 +268,7 @@ async def test_an_expired_request_is_dropped_and_its_asker_told(
         told.append(error.type)
 
     async with consuming(any_redis, office, handler, on_dead=on_dead):
-        await client.xadd(STREAM, {"__data__": question(office, seconds=-1).model_dump_json()})
+        await client.xadd(STREAM, {"__data__": office.body(question(office, seconds=-1))})
         await until(lambda: told)
     assert told == ["deadline-exceeded"]
 
@@ -285,7 +285,7 @@ async def test_a_dead_workers_message_is_taken_over_after_its_lease(
 
     dead = WorkStream(client, STREAM, group="retriever", consumer="a-dead-worker", lease=timedelta(seconds=1))
     await dead.ensure_group()
-    await client.xadd(STREAM, {"__data__": question(office).model_dump_json()})
+    await client.xadd(STREAM, {"__data__": office.body(question(office))})
     [[_, [(entry_id, fields)]]] = await client.xreadgroup("retriever", "a-dead-worker", {STREAM: ">"})
     if begun:
         assert await dead.hold(Entry.parse(entry_id, fields)) is Hold.HELD
@@ -479,7 +479,7 @@ async def test_a_message_that_keeps_ending_its_workers_is_given_up(
     async def on_dead(_: QuestionAsked, __: Delivery, error: SluiceError) -> None:
         told.append(error.type)
 
-    await client.xadd(STREAM, {"__data__": question(office).model_dump_json(), "crashes": "4"})
+    await client.xadd(STREAM, {"__data__": office.body(question(office)), "crashes": "4"})
     async with consuming(any_redis, office, handler, on_dead=on_dead):
         await until(lambda: told)
     assert told == ["too-many-attempts"]
@@ -520,7 +520,7 @@ async def test_a_flushed_broker_is_read_again_without_a_restart(
 async def test_publishing_what_the_passport_does_not_allow_is_refused(
     any_redis: RedisServer, office: Office, client: Any
 ) -> None:
-    broker = Broker(settings(any_redis), service="gateway", verifier=office.verifier)
+    broker = Broker(settings(any_redis), service="gateway", verifier=office.verifier, keyring=office.keyring)
     message = question(office, passport_streams=("questions.asked.v1",))
     with pytest.raises(InvalidPassportError, match=r"may not travel questions\.grounded\.v1"):
         await broker.publish(message.follow(QuestionGrounded, question=message.question, search_query="x"))
@@ -531,7 +531,7 @@ async def test_publishing_what_the_passport_does_not_allow_is_refused(
 async def test_an_internal_persons_message_goes_to_the_internal_lane(
     any_redis: RedisServer, office: Office, client: Any
 ) -> None:
-    broker = Broker(settings(any_redis), service="gateway", verifier=office.verifier)
+    broker = Broker(settings(any_redis), service="gateway", verifier=office.verifier, keyring=office.keyring)
     await broker.publish(question(office, clearance=Level.INTERNAL))
     await broker.stop()
     assert await client.xlen("questions.asked.v1.internal") == 1

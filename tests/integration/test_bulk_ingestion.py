@@ -48,7 +48,9 @@ async def ingest_worker(gateway: RunningGateway, chroma: ChromaServer, embedder:
     index = Index(settings.chroma_urls, gateway.adapters.keyring, embedder.name)
     app = create_app(
         settings,
-        broker=Broker(settings, service="ingest-worker", verifier=gateway.office.verifier),
+        broker=Broker(
+            settings, service="ingest-worker", verifier=gateway.office.verifier, keyring=gateway.office.keyring
+        ),
         blobs=gateway.adapters.blobs,  # pyright: ignore[reportArgumentType]
         index=index,
         embedder=embedder,

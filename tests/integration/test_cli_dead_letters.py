@@ -51,14 +51,14 @@ def run(gateway: RunningGateway, tmp_path: Path) -> Run:
 
 async def _question(client: Any, office: Office) -> str:
     message = office.message(QuestionAsked, question="secret?", search_query="secret?")
-    return await _dead(client, QUESTIONS, message.model_dump_json())
+    return await _dead(client, QUESTIONS, office.body(message))
 
 
 async def _progress(client: Any, office: Office) -> str:
     """Of a job that nobody knows: the gateway takes it, and nothing changes."""
     document = DocumentReference(document_id="d", generation=1, access_level=Level.EXTERNAL, title="secret")
     message = office.message(DocumentProgress, document=document, state=JobState.PARSING)
-    return await _dead(client, PROGRESS, message.model_dump_json())
+    return await _dead(client, PROGRESS, office.body(message))
 
 
 async def _dead(client: Any, stream: str, body: str) -> str:

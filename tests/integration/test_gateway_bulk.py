@@ -61,7 +61,7 @@ class Worker:
 
 @asynccontextmanager
 async def working(settings: Any, office: Office) -> AsyncGenerator[Worker]:
-    worker = Worker(Broker(settings, service="ingest-worker", verifier=office.verifier))
+    worker = Worker(Broker(settings, service="ingest-worker", verifier=office.verifier, keyring=office.keyring))
     for lane in Level:
         for kind in (BulkDocumentSubmitted, DocumentSubmitted):
             worker.broker.consume(kind, worker.on_submitted, lane=lane)

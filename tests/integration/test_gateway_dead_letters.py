@@ -44,6 +44,7 @@ DOCUMENTS = "/api/v1/knowledge/documents"
 JOBS = "/api/v1/knowledge/jobs"
 FIXES = "/api/v1/knowledge/fixes"
 SECRET = "the merger is called Bluefin"
+DELETIONS = DocumentDeleted.stream_of(Level.INTERNAL)
 UPLOADS = DocumentSubmitted.stream_of(Level.INTERNAL)
 ANSWERS = AnswerCompleted.stream
 
@@ -51,8 +52,9 @@ ANSWERS = AnswerCompleted.stream
 class Morgue:
     """A worker that gives up whatever it takes."""
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, office: Office) -> None:
         self.client = client
+        self.office = office
 
     async def bury(self, stream: str, error: SluiceError | None = None) -> tuple[str, bytes]:
         """The letter's path, and its bytes."""
@@ -69,16 +71,17 @@ class Morgue:
     async def bury_message(self, message: Message, lane: Level = Level.INTERNAL) -> tuple[str, bytes]:
         """Of a stream that the gateway itself reads: at once, so that it does not come by first."""
         stream = message.stream_of(lane)
-        fields = {"__data__": message.model_dump_json(), "id": message.message_id, "attempts": 1, "detail": "no"}
+        body = self.office.body(message, stream)
+        fields = {"__data__": body, "id": message.message_id, "attempts": 1, "detail": "no"}
         letter_id = await self.client.xadd(Keys(stream).dead, fields)
         await self.client.hset(Keys(stream).places, message.message_id, b"dead " + letter_id)
-        return f"{API}/{stream}/{letter_id.decode()}", fields["__data__"].encode()
+        return f"{API}/{stream}/{letter_id.decode()}", body.encode()
 
 
 @pytest.fixture
-async def morgue(empty_valkey: RedisServer) -> AsyncIterator[Morgue]:
+async def morgue(empty_valkey: RedisServer, office: Office) -> AsyncIterator[Morgue]:
     client = redis.asyncio.Redis.from_url(empty_valkey.url)
-    yield Morgue(client)
+    yield Morgue(client, office)
     await client.aclose()
 
 
@@ -90,7 +93,7 @@ async def _upload(client: httpx2.AsyncClient, name: str = "secret-plan.txt") -> 
 
 async def _fail(gateway: RunningGateway, body: bytes) -> None:
     """What a worker tells before it buries a document."""
-    message = DocumentSubmitted.model_validate_json(body)
+    message = gateway.office.opened(DocumentSubmitted, UPLOADS, body)
     failed = message.follow(DocumentProgress, document=message.document, state=JobState.FAILED, error="unreadable")
     await gateway.adapters.broker.publish(failed)
 
@@ -234,7 +237,7 @@ async def test_a_replayed_upload_keeps_its_job_and_gets_a_passport_by_the_rights
         job = await until(lambda: _on_the_queue(person, job_id), seconds=20, what="a job on the queue")
         assert (job["error"], job["attempt"]) == (None, 1)
         [(_, fields)] = await morgue.client.xrange(UPLOADS)
-        again, before = (DocumentSubmitted.model_validate_json(data) for data in (fields[b"__data__"], body))
+        again, before = (office.opened(DocumentSubmitted, UPLOADS, data) for data in (fields[b"__data__"], body))
         assert (again.request_id, again.document) == (before.request_id, before.document)
         passport = office.verifier.verify(again.passport, stream=again.stream, job=again.request_id, asked=again.asked)
         assert (passport.subject, passport.rights) == (me, {"upload"})
@@ -290,8 +293,8 @@ async def test_an_upload_that_is_done_deleted_or_replaced_is_not_replayed(
         newer, _ = await morgue.bury(UPLOADS)
         await admin.delete(f"{DOCUMENTS}/{again.json()['jobs'][0]['document_id']}")
         assert "being deleted" in await _refusal(operator, newer)
-        deletion, body = await morgue.bury(DocumentDeleted.stream_of(Level.INTERNAL))
-        message = DocumentDeleted.model_validate_json(body)
+        deletion, body = await morgue.bury(DELETIONS)
+        message = morgue.office.opened(DocumentDeleted, DELETIONS, body)
         gone = message.follow(DocumentProgress, document=message.document, state=JobState.DELETED)
         await gateway.adapters.broker.publish(gone)
         await until(lambda: _is_gone(admin, message.document.document_id), seconds=20, what="the document's end")
@@ -312,12 +315,12 @@ async def test_an_upload_of_someone_who_may_not_any_more_is_not_replayed_but_the
         path, _, _ = await _dead_upload(gateway, morgue, person)
         kept = (await _upload(person, "another.txt"))["document_id"]
         await person.delete(f"{DOCUMENTS}/{kept}")
-        deletion, body = await morgue.bury(DocumentDeleted.stream_of(Level.INTERNAL))
+        deletion, body = await morgue.bury(DELETIONS)
         assert (await admin.delete(f"/api/v1/people/{me}")).status_code == 204
         assert await _refusal(operator, path) == "who asked for this may not do so any more"
         assert (await operator.post(f"{deletion}/replay")).status_code == 204
-        [(_, fields)] = await morgue.client.xrange(DocumentDeleted.stream_of(Level.INTERNAL))
-    again, before = (DocumentDeleted.model_validate_json(data) for data in (fields[b"__data__"], body))
+        [(_, fields)] = await morgue.client.xrange(DELETIONS)
+    again, before = (office.opened(DocumentDeleted, DELETIONS, data) for data in (fields[b"__data__"], body))
     assert again.document == before.document
     passport = office.verifier.verify(again.passport, stream=again.stream, job=again.request_id, asked=again.asked)
     assert passport.rights == {"upload"}
@@ -363,7 +366,8 @@ async def test_a_forged_or_unreadable_letter_is_shown_as_such_and_not_replayed(
     garbage = await morgue.client.xadd(Keys(UPLOADS).dead, {"__data__": b"\xff not JSON"})
     async with await gateway.operator() as operator:
         letter = (await operator.get(forged)).json()
-        assert (letter["holder"], letter["fault"]) == (None, "the passport was not signed by this system")
+        assert letter["holder"] is None
+        assert "not signed by this system" in letter["fault"]
         assert "not signed by this system" in await _refusal(operator, forged)
         signed = office.message(DocumentSubmitted, document=document, tenant="tenant-a")
         moved, _ = await morgue.bury_message(signed.model_copy(update={"tenant": "default"}))
@@ -393,7 +397,7 @@ async def test_what_tells_an_outcome_is_put_back_as_it_is_unless_its_time_is_ove
     async with await gateway.admin() as admin, await gateway.operator() as operator:
         job_id = (await _upload(admin))["job_id"]
         [(_, fields)] = await morgue.client.xrange(UPLOADS)
-        message = DocumentSubmitted.model_validate_json(fields[b"__data__"])
+        message = office.opened(DocumentSubmitted, UPLOADS, fields[b"__data__"])
         done = message.follow(DocumentProgress, document=message.document, state=JobState.DONE, chunk_count=3)
         path, _ = await morgue.bury_message(done)
         assert (await operator.post(f"{path}/replay")).status_code == 204
@@ -413,7 +417,7 @@ async def test_a_dead_fix_is_taught_again_and_its_withdrawal_too(gateway: Runnin
         made = await admin.post(FIXES, json={"question": "q", "answer": "a", "access_level": "INTERNAL"})
         fix_id = made.json()["id"]
         path, body = await morgue.bury(taught_on)
-        message = FixTaught.model_validate_json(body)
+        message = morgue.office.opened(FixTaught, taught_on, body)
         failed = message.follow(FixIndexed, fix=message.fix, state="failed", error="no")
         await gateway.adapters.broker.publish(failed)
         await until(lambda: _fix_is(admin, fix_id, "failed"), seconds=20)

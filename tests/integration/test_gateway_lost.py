@@ -150,7 +150,7 @@ async def test_what_still_stands_on_its_stream_is_left_alone(finding: RunningGat
         [_, (entry, _)] = await until(lambda: _entries(finding, stream, 2), what="both entries")
         await client.xdel(stream, entry)
         again = await until(lambda: _entries(finding, stream, 2), what="the second job's entry")
-        told = [DocumentSubmitted.model_validate_json(fields[b"__data__"]) for _, fields in again]
+        told = [finding.office.opened(DocumentSubmitted, stream, fields[b"__data__"]) for _, fields in again]
         assert [(message.request_id, message.run) for message in told] == [
             (stands["job_id"], 1),
             (vanishes["job_id"], 2),
@@ -168,13 +168,13 @@ async def test_a_question_that_went_on_its_way_is_left_alone(quick: RunningGatew
     async with await quick.admin() as admin:
         asking = [asyncio.create_task(all_events(admin, question)) for question in ("Why?", "How?")]
         entries = await until(lambda: _entries(quick, stream, 2), what="both questions")
-        asked = [QuestionAsked.model_validate_json(fields[b"__data__"]) for _, fields in entries]
+        asked = [quick.office.opened(QuestionAsked, stream, fields[b"__data__"]) for _, fields in entries]
         went_on = min(asked, key=lambda message: message.deadline)  # the one that is looked at first
         grounded = went_on.follow(QuestionGrounded, question=went_on.question, search_query=went_on.search_query)
         await quick.adapters.broker.publish(grounded)
         await client.xdel(stream, *(entry for entry, _ in entries))
         [(_, fields)] = await until(lambda: _entries(quick, stream, 1), what="the other's second run")
-        again = QuestionAsked.model_validate_json(fields[b"__data__"])
+        again = quick.office.opened(QuestionAsked, stream, fields[b"__data__"])
         assert (again.request_id != went_on.request_id, again.run) == (True, 2)
         for task in asking:
             task.cancel()

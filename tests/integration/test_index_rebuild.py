@@ -167,7 +167,9 @@ async def site(
         embedder = Counting()
         async with worker(gateway, valkey, chroma, embedder, office):
             reader = Index({EXTERNAL: chroma.url}, gateway.adapters.keyring, embedder.name)
-            broker = Broker(lane_settings(valkey, chroma), service="test", verifier=office.verifier)
+            broker = Broker(
+                lane_settings(valkey, chroma), service="test", verifier=office.verifier, keyring=office.keyring
+            )
             site = Site(gateway, chroma, broker, reader, embedder, office)
             await site.restored()
             yield site
@@ -182,7 +184,7 @@ async def worker(
     index = Index({EXTERNAL: chroma.url}, keyring, embedder.name, watched=True)
     app = create_app(
         settings,
-        broker=Broker(settings, service="ingest-worker", verifier=office.verifier),
+        broker=Broker(settings, service="ingest-worker", verifier=office.verifier, keyring=office.keyring),
         blobs=gateway.adapters.blobs,  # pyright: ignore[reportArgumentType]
         index=index,
         embedder=embedder,

@@ -138,7 +138,7 @@ async def open_house(
             settings = lane_settings(lane, valkey, chromas)
             app = create_app(
                 settings,
-                broker=Broker(settings, service="ingest-worker", verifier=office.verifier),
+                broker=Broker(settings, service="ingest-worker", verifier=office.verifier, keyring=office.keyring),
                 blobs=blobs,
                 index=index,
                 embedder=embedder,
@@ -147,7 +147,12 @@ async def open_house(
                 check_index=index.check,
             )
             await stack.enter_async_context(app.router.lifespan_context(app))
-        gateway = Broker(lane_settings(INTERNAL, valkey, chromas), service="gateway", verifier=office.verifier)
+        gateway = Broker(
+            lane_settings(INTERNAL, valkey, chromas),
+            service="gateway",
+            verifier=office.verifier,
+            keyring=office.keyring,
+        )
         house = House(office, gateway, blobs, index, embedder, f"tenant-{os.urandom(4).hex()}")
         gateway.consume(DocumentProgress, _keep(house.progress.append))
         gateway.consume(FixIndexed, _keep(house.fixes.append))

@@ -88,7 +88,7 @@ async def outside(tmp_path: Path, valkey: RedisServer, office: Office) -> AsyncI
         CommonSettings(redis_url=SecretStr(valkey.url), port=0),
         service="outside",
         verifier=office.verifier,
-
+        keyring=Keyring({Level.EXTERNAL: [KeyFile(_KEY)]}, tmp_path / "data" / "keys"),
     )
     await broker.redis.flushall()
     completed: dict[str, AnswerCompleted] = {}

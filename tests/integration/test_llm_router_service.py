@@ -91,7 +91,7 @@ async def router(valkey: RedisServer, office: Office, **changes: Any) -> AsyncIt
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(create_client(connect_seconds=2, read_seconds=20, trust_env=False))
         models, follow_up_model = create_models(settings, http)
-        broker = Broker(settings, service="llm-router", verifier=office.verifier)
+        broker = Broker(settings, service="llm-router", verifier=office.verifier, keyring=office.keyring)
         app = create_app(settings, broker=broker, models=models, follow_up_model=follow_up_model)
         await stack.enter_async_context(app.router.lifespan_context(app))
         yield
@@ -101,7 +101,7 @@ async def router(valkey: RedisServer, office: Office, **changes: Any) -> AsyncIt
 async def outside(valkey: RedisServer, office: Office) -> AsyncIterator[Outside]:
     async with provider_server() as providers:
         settings = CommonSettings(redis_url=SecretStr(valkey.url), port=0)
-        broker = Broker(settings, service="outside", verifier=office.verifier)
+        broker = Broker(settings, service="outside", verifier=office.verifier, keyring=office.keyring)
         await broker.redis.flushall()
         outside = Outside(office, broker, providers)
 

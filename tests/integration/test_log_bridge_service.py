@@ -65,7 +65,7 @@ def bridges(valkey: RedisServer, office: Office, tmp_path: Path, monkeypatch: py
     @asynccontextmanager
     async def bridge(**changes: Any) -> AsyncIterator[Bridge]:
         settings = LogBridgeSettings(redis_url=valkey.url, log_search_dir=tmp_path, **changes)  # pyright: ignore[reportArgumentType]
-        broker = Broker(settings, service="log-bridge", verifier=office.verifier)
+        broker = Broker(settings, service="log-bridge", verifier=office.verifier, keyring=office.keyring)
         await broker.redis.flushall()
         app = create_app(settings, broker)
         async with app.router.lifespan_context(app):

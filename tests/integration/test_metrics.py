@@ -42,7 +42,7 @@ async def metrics(gateway: RunningGateway) -> Figures:
 
 def retriever(server: RedisServer, office: Office, handler: Any, **options: Any) -> Broker:
     settings = CommonSettings(redis_url=server.url, port=0, lease_seconds=1, **options)
-    broker = Broker(settings, service="retriever", verifier=office.verifier)
+    broker = Broker(settings, service="retriever", verifier=office.verifier, keyring=office.keyring)
     if handler is not None:
         broker.consume(QuestionAsked, handler, lane=Level.EXTERNAL)
     return broker
@@ -133,7 +133,7 @@ async def test_what_becomes_of_each_message_is_counted(any_redis: RedisServer, o
     for message in (fine, question(office, "again"), question(office, "never")):
         await broker.publish(message)
     await until(lambda: risen(before).get("done") == 2)
-    await broker.redis.xadd(STREAM, {"__data__": fine.model_dump_json()})
+    await broker.redis.xadd(STREAM, {"__data__": office.body(fine)})
     await until(lambda: risen(before).get("duplicate") == 1)
     await until(lambda: risen(before).get("dead") == 1)
     await broker.stop()

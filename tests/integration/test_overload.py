@@ -88,7 +88,7 @@ class Slow:
 
 @asynccontextmanager
 async def slow_workers(settings: Any, office: Office) -> AsyncGenerator[Slow]:
-    slow = Slow(Broker(settings, service="workers", verifier=office.verifier))
+    slow = Slow(Broker(settings, service="workers", verifier=office.verifier, keyring=office.keyring))
     for kind in (DocumentSubmitted, BulkDocumentSubmitted):
         register_documents(slow.broker, slow.index, lane=Level.INTERNAL, concurrency=4, kind=kind)
     slow.broker.consume(QuestionAsked, slow.answer, lane=Level.INTERNAL, concurrency=4)

@@ -41,7 +41,7 @@ async def working(server: RedisServer, office: Office, handler: Any = None, **op
         lease_seconds=5,
         retry={"attempts": 3, "first_seconds": 300, "longest_seconds": 300},
     )
-    broker = Broker(settings, service="retriever", verifier=office.verifier)
+    broker = Broker(settings, service="retriever", verifier=office.verifier, keyring=office.keyring)
     if handler is not None:
         broker.consume(QuestionAsked, handler, lane=Level.EXTERNAL, **options)
     await broker.start()

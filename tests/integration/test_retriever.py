@@ -70,8 +70,8 @@ async def asked(valkey: RedisServer, office: Office, index: Index, embedder: Emb
     await client.flushall()
     await client.aclose()
     settings = CommonSettings(redis_url=valkey.url, port=0)
-    retriever = Broker(settings, service="retriever", verifier=office.verifier)
-    router = Broker(settings, service="llm-router", verifier=office.verifier)
+    retriever = Broker(settings, service="retriever", verifier=office.verifier, keyring=office.keyring)
+    router = Broker(settings, service="llm-router", verifier=office.verifier, keyring=office.keyring)
     grounded: dict[str, QuestionGrounded] = {}
 
     async def keep(message: QuestionGrounded, _: Delivery) -> None:

@@ -23,7 +23,7 @@ class Worker:
     def __init__(self, redis_url: str, office: Office, check: Check) -> None:
         self.port = free_port()
         settings = CommonSettings(redis_url=redis_url, port=self.port)
-        self.broker = Broker(settings, service="worker", verifier=office.verifier)
+        self.broker = Broker(settings, service="worker", verifier=office.verifier, keyring=office.keyring)
         app = create_worker_app(self.broker, checks=[check])
         self.server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None))
 

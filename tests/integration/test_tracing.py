@@ -54,8 +54,8 @@ async def system(
 ) -> AsyncGenerator[RunningGateway]:
     """A gateway, and a retriever and an llm-router of few words; the retriever's index is away so many times."""
     common = CommonSettings(redis_url=redis.url, port=0, otlp_endpoint=endpoint, retry={"first_seconds": 0.05})
-    retriever = Broker(common, service="retriever", verifier=office.verifier)
-    router = Broker(common, service="llm-router", verifier=office.verifier)
+    retriever = Broker(common, service="retriever", verifier=office.verifier, keyring=office.keyring)
+    router = Broker(common, service="llm-router", verifier=office.verifier, keyring=office.keyring)
     left = iter(range(failures))
 
     async def ground(message: QuestionAsked, _: Delivery) -> None:
@@ -228,7 +228,7 @@ async def test_what_is_buried_fails_its_span_by_the_errors_class(
     settings = CommonSettings(
         redis_url=empty_valkey.url, port=0, otlp_endpoint=f"{collector.url}/", otlp_headers="x-token=a%20secret"
     )
-    broker = Broker(settings, service="retriever", verifier=office.verifier)
+    broker = Broker(settings, service="retriever", verifier=office.verifier, keyring=office.keyring)
 
     async def handler(_: QuestionAsked, __: Delivery) -> None:
         raise PermanentError("the zanzibar clause")

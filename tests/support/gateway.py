@@ -42,7 +42,7 @@ class Workers:
     """Takes what the gateway publishes, and answers as the workers do."""
 
     def __init__(self, settings: CommonSettings, office: Office) -> None:
-        self.broker = Broker(settings, service="workers", verifier=office.verifier)
+        self.broker = Broker(settings, service="workers", verifier=office.verifier, keyring=office.keyring)
         self._verifier = office.verifier
         self._taken: dict[str, asyncio.Queue[Any]] = {}
 
@@ -160,7 +160,7 @@ def gateway_adapters(settings: GatewaySettings, office: Office) -> Adapters:
     keyring = Keyring(_LEVEL_KEYS, settings.data_keys_dir)
     return Adapters(
         database=Database(settings.sql_url),
-        broker=Broker(settings, service="gateway", verifier=office.verifier),
+        broker=Broker(settings, service="gateway", verifier=office.verifier, keyring=office.keyring),
         blobs=BlobStore(settings.data_dir / "blobs", keyring),
         keyring=keyring,
         passwords=cheap_passwords(),

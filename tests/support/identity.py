@@ -1,13 +1,20 @@
 """Passports as the gateway makes them."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sluice.access import Level, Passport, PassportSigner, PassportVerifier, Right
+from sluice.errors import InvalidPassportError
 from sluice.messages import MESSAGES, Message, digest_of
+from sluice.sealing import Keyring
+from sluice.wire import Wire
 
 M = TypeVar("M", bound=Message)
 ALL_RIGHTS = frozenset(Right) - {Right.OPERATOR}
@@ -29,8 +36,13 @@ def passport(*, tenant: str = "tenant-a", clearance: Level = Level.EXTERNAL, **c
     return Passport(**{**values, **changes})
 
 
+def shared_keyring(folder: Path) -> Keyring:
+    """By an office's folder of keys."""
+    return Keyring.from_files({level: (folder / f"{level.lower()}.key",) for level in Level}, folder / "data")
+
+
 class Office:
-    """Signs passports with a key of its own."""
+    """Signs passports with a key of its own, and has the keys that messages are sealed with."""
 
     def __init__(self) -> None:
         key = Ed25519PrivateKey.generate()
@@ -38,6 +50,35 @@ class Office:
         self.public_key = key.public_key().public_bytes_raw()
         self.signer = PassportSigner(self.private_key)
         self.verifier = PassportVerifier(self.public_key)
+
+    @cached_property
+    def keys_folder(self) -> Path:
+        """For `shared_keyring`, also in other processes."""
+        self._folder = TemporaryDirectory()
+        for level in Level:
+            (Path(self._folder.name) / f"{level.lower()}.key").write_bytes(os.urandom(32))
+        return Path(self._folder.name)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """Of a system whose services all have every key."""
+        return shared_keyring(self.keys_folder)
+
+    @property
+    def wire(self) -> Wire:
+        return Wire(self.keyring, self.verifier)
+
+    def body(self, message: Message, stream: str | None = None) -> str:
+        """The message as it stands on its stream; of a bad passport's, as an EXTERNAL one's would."""
+        try:
+            sealed_for = self.verifier.addressed(message.passport, stream=message.stream, job=message.request_id)
+        except InvalidPassportError:
+            sealed_for = passport(tenant=message.tenant)
+        return self.wire.write(message, stream or message.stream_of(sealed_for.clearance), sealed_for)
+
+    def opened(self, kind: type[M], stream: str, body: bytes) -> M:
+        """What `body` made of it."""
+        return self.wire.open(kind, stream, self.wire.read(kind, body)).message
 
     def message(
         self,

@@ -32,8 +32,10 @@ from sluice.metrics import published
 from sluice.places import Places
 from sluice.replies import ReplyLog
 from sluice.room import Room
+from sluice.sealing import Keyring
 from sluice.settings import CommonSettings
 from sluice.tracing import Attributes, Tracing
+from sluice.wire import Wire
 from sluice.workstream import Publication, WorkStream
 
 __all__ = ["Arrival", "Broker", "Delivery"]
@@ -50,7 +52,7 @@ _PRESENT_SECONDS = 15
 class Broker:
     """The service's connections to Redis: FastStream reads the streams, a pool of its own does all else."""
 
-    def __init__(self, settings: CommonSettings, *, service: str, verifier: PassportVerifier) -> None:
+    def __init__(self, settings: CommonSettings, *, service: str, verifier: PassportVerifier, keyring: Keyring) -> None:
         self.redis = connect(settings.redis_url)
         self.replies = ReplyLog(self.redis)
         self.faststream = RedisBroker(
@@ -64,10 +66,11 @@ class Broker:
         self._service = service
         self._consumer = f"{service}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._verifier = verifier
+        self.wire = Wire(keyring, verifier)
         self.places = Places(self.redis)
         self.room = Room(self.redis)
         self._publication = Publication(self.redis)
-        self._consumers: list[Consumer[Any, Any]] = []
+        self._consumers: list[Consumer[Any, Any, Any]] = []
         self._alone = asyncio.Lock()
         self._intakes: list[Intake] = []
         self._renewals: list[asyncio.Task[None]] = []
@@ -106,7 +109,7 @@ class Broker:
             patient=patient,
             tracing=self.tracing,
             alone=self._alone,
-            verifier=self._verifier,
+            wire=self.wire,
         )
         self._subscribe(consumer, concurrency, prefetch)
 
@@ -139,7 +142,7 @@ class Broker:
         lease = timedelta(seconds=self._settings.lease_seconds)
         return WorkStream(self.redis, stream, group=self._service, consumer=self._consumer, lease=lease)
 
-    def _subscribe(self, consumer: Consumer[Any, Any], concurrency: int, prefetch: int) -> None:
+    def _subscribe(self, consumer: Consumer[Any, Any, Any], concurrency: int, prefetch: int) -> None:
         source = StreamSub(
             consumer.work.stream,
             group=self._service,
@@ -169,6 +172,7 @@ class Broker:
 
         Raises:
             InvalidPassportError: the passport does not allow this message.
+            AccessDeniedError: this process has no key of the passport's level.
         """
         passport = self._verifier.verify(
             message.passport, stream=type(message).stream, job=message.request_id, asked=message.asked
@@ -184,7 +188,7 @@ class Broker:
         with self.tracing.publishing(stream, message.traceparent, attributes) as traceparent:
             if traceparent != message.traceparent:
                 message = message.model_copy(update={"traceparent": traceparent})
-            return await self._put(stream, message.message_id, message.model_dump_json())
+            return await self._put(stream, message.message_id, self.wire.write(message, stream, passport))
 
     async def publish_unsigned(self, message: Unsigned, message_id: str) -> bool:
         """Puts a hint on its stream, once while its id stands there or was handled in the last hour."""

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from sluice.access import Level, Passport, PassportExpiredError, PassportVerifier
+from sluice.access import Level, Passport
 from sluice.errors import (
     BrokerUnavailableError,
     DeadlineExceededError,
@@ -30,11 +30,13 @@ from sluice.replies import SupersededError
 from sluice.settings import CommonSettings
 from sluice.telemetry import log_context
 from sluice.tracing import Attributes, Tracing, note
+from sluice.wire import Opened, Received, Wire, invalid
 from sluice.workstream import Entry, Hold, WorkStream
 
 logger = logging.getLogger(__name__)
 P = TypeVar("P", bound=Part)
 D = TypeVar("D", bound="Arrival")
+R = TypeVar("R")
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 _FIRM_SECONDS = 30.0
@@ -65,6 +67,15 @@ class Delivery(Arrival):
         return self.passport.clearance
 
 
+@dataclass(frozen=True)
+class Admitted(Generic[P, D]):
+    """What is handled, unless it comes `late`: then whoever waits is told."""
+
+    message: P
+    delivery: D
+    late: PermanentError | None = None
+
+
 Handler = Callable[[P, D], Awaitable[None]]
 OnDead = Callable[[P, D, SluiceError], Awaitable[None]]
 
@@ -72,8 +83,9 @@ OnDead = Callable[[P, D, SluiceError], Awaitable[None]]
 def _nothing() -> None: ...
 
 
-class Consumer(Generic[P, D]):
-    """Takes the entries of one stream, each to one of its ends. Its subclasses say whom they let in."""
+class Consumer(Generic[R, P, D]):
+    """Takes the entries of one stream, each to one of its ends. Its subclasses say how what was received is read, and
+    whom they let in."""
 
     subscriber: Any
 
@@ -104,22 +116,26 @@ class Consumer(Generic[P, D]):
         self.handled: Callable[[], None] = _nothing
         """Told when a handler has ended, and its entry is about to be settled."""
 
-    def admit(self, entry: Entry, message: P) -> D:
+    def read(self, entry: Entry) -> R:
+        """What can be known before anybody is let in. Raises InvalidMessageError."""
+        raise NotImplementedError
+
+    def admit(self, entry: Entry, received: R) -> "Admitted[P, D]":
         """Raises PermanentError for what is not to be handled, and whose sender nobody knows."""
         raise NotImplementedError
 
     def check_deadline(self, message: P) -> None:
         """Raises DeadlineExceededError."""
 
-    def message_id(self, message: P) -> str | None:
+    def message_id(self, received: R) -> str | None:
         """By which a second copy is known."""
         return None
 
-    def context(self, message: P) -> dict[str, str]:
+    def context(self, received: R) -> dict[str, str]:
         """What its log lines carry."""
         return {}
 
-    def traceparent(self, message: P) -> str | None:
+    def traceparent(self, received: R) -> str | None:
         """The span that it was published in."""
         return None
 
@@ -142,49 +158,54 @@ class Consumer(Generic[P, D]):
     async def handle(self, entry: Entry) -> None:
         self._meter.delivered(entry.attempt)
         try:
-            message: P = self._kind.model_validate_json(entry.body)
-        except ValidationError as error:
-            fields = sorted({".".join(map(str, e["loc"])) or "(body)" for e in error.errors()})
-            await self._bury(entry, InvalidMessageError(f"not a valid {self._kind.stream}: {', '.join(fields)}"))
+            received = self.read(entry)
+        except InvalidMessageError as error:
+            await self._bury(entry, error)
             return
         suspected = entry.crashes >= self._suspect
-        with log_context(**self.context(message)), self._traced(entry, message):
+        with log_context(**self.context(received)), self._traced(entry, received):
             async with self._alone if suspected else nullcontext():
-                await self._take(entry, message)
+                await self._take(entry, received)
 
-    async def _take(self, entry: Entry, message: P) -> None:
+    async def _take(self, entry: Entry, received: R) -> None:
         """Of those that are about to be given up for their crashes, one at a time in this process.
 
         Else what keeps ending its worker would take the same others with it each time, to the dead letters too.
         """
-        held = await self._firmly(lambda: self.work.hold(entry, self.message_id(message)))
+        held = await self._firmly(lambda: self.work.hold(entry, self.message_id(received)))
         if held is Hold.DONE_BEFORE:
-            await self._done(entry, message, "duplicate")
+            await self._done(entry, received, "duplicate")
         elif held is Hold.HELD:
-            await self._handle(entry, message)
+            await self._handle(entry, received)
 
-    def _traced(self, entry: Entry, message: P) -> AbstractContextManager[object]:
+    def _traced(self, entry: Entry, received: R) -> AbstractContextManager[object]:
         def attributes() -> Attributes:
             return {
                 "messaging.consumer.group.name": self.work.group,
-                "messaging.message.id": self.message_id(message),
-                "messaging.message.conversation_id": self.context(message).get("request_id"),
+                "messaging.message.id": self.message_id(received),
+                "messaging.message.conversation_id": self.context(received).get("request_id"),
                 "sluice.attempt": entry.attempt,
             }
 
-        return self._tracing.consuming(self.work.stream, self.traceparent(message), attributes)
+        return self._tracing.consuming(self.work.stream, self.traceparent(received), attributes)
 
-    async def _handle(self, entry: Entry, message: P) -> None:
+    async def _handle(self, entry: Entry, received: R) -> None:
         try:
-            delivery = self.admit(entry, message)
+            admitted = self.admit(entry, received)
         except PermanentError as error:
-            await self._refuse(entry, message, error)
+            await self._refuse(entry, received, error)
+            return
+        except (TransientError, OSError) as error:
+            await self._admit_later(entry, error)
             return
         except Exception as error:
             logger.exception("message.inadmissible", exc_info=error, extra={"stream": self.work.stream})
             await self._bury(entry, InvalidMessageError("the message cannot be admitted"))
             return
+        message, delivery = admitted.message, admitted.delivery
         try:
+            if admitted.late is not None:
+                raise admitted.late
             self.check_deadline(message)
             if entry.crashes > self._settings.max_crashes:
                 raise TooManyAttemptsError(f"{entry.crashes} workers ended while they handled this")
@@ -204,13 +225,19 @@ class Consumer(Generic[P, D]):
         except Exception as error:
             await self._retry(entry, message, delivery, error)
         else:
-            await self._done(entry, message, "done")
+            await self._done(entry, received, "done")
 
-    async def _refuse(self, entry: Entry, message: P, error: PermanentError) -> None:
+    async def _refuse(self, entry: Entry, received: R, error: PermanentError) -> None:
         await self._bury(entry, error)
 
-    async def _done(self, entry: Entry, message: P, outcome: Outcome) -> None:
-        message_id = self.message_id(message)
+    async def _admit_later(self, entry: Entry, error: Exception) -> None:
+        """The files of keys or passports cannot be read just now: no fault of the message, and nobody to be told."""
+        logger.error("message.not-admitted", exc_info=error, extra={"stream": self.work.stream})
+        await self._firmly(lambda: self.work.delay(entry, self._rule.pause(entry.failures), "keys cannot be read"))
+        self._count("delayed", error)
+
+    async def _done(self, entry: Entry, received: R, outcome: Outcome) -> None:
+        message_id = self.message_id(received)
         done = await self._firmly(lambda: self.work.done(entry, message_id) if message_id else self.work.drop(entry))
         self._count(outcome if done else "lost")
 
@@ -275,44 +302,37 @@ class Consumer(Generic[P, D]):
         note({"sluice.outcome": outcome, **told}, failed=error is not None)
 
 
-class SignedConsumer(Consumer[M, Delivery]):
-    """Lets in what has a passport for it."""
+class SignedConsumer(Consumer[Received, M, Delivery]):
+    """Lets in what has a passport for it, and opens it then."""
 
-    def __init__(self, *arguments: Any, verifier: PassportVerifier, **options: Any) -> None:
+    def __init__(self, *arguments: Any, wire: Wire, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._verifier = verifier
+        self._wire = wire
 
-    def admit(self, entry: Entry, message: M) -> Delivery:
-        passport = self._verifier.verify(
-            message.passport, stream=self._kind.stream, job=message.request_id, asked=message.asked
-        )
-        if message.tenant != passport.tenant:
-            raise InvalidMessageError("the message names another tenant than its passport")
-        return Delivery(entry.attempt, entry.queued_at, passport)
+    def read(self, entry: Entry) -> Received:
+        return self._wire.read(self._kind, entry.body)
+
+    def admit(self, entry: Entry, received: Received) -> Admitted[M, Delivery]:
+        """What is forged ends silently. What has merely expired has somebody who waits for it."""
+        opened: Opened[M] = self._wire.open(self._kind, self.work.stream, received)
+        delivery = Delivery(entry.attempt, entry.queued_at, opened.passport)
+        return Admitted(opened.message, delivery, opened.expired)
 
     def check_deadline(self, message: M) -> None:
         if message.expires and message.deadline <= datetime.now(UTC):
             raise DeadlineExceededError("the request waited longer than its deadline")
 
-    def message_id(self, message: M) -> str | None:
-        return message.message_id
+    def message_id(self, received: Received) -> str | None:
+        return received.envelope.message_id
 
-    def context(self, message: M) -> dict[str, str]:
-        return {"request_id": message.request_id, "tenant": message.tenant}
+    def context(self, received: Received) -> dict[str, str]:
+        return {"request_id": received.envelope.request_id, "tenant": received.envelope.tenant}
 
-    def traceparent(self, message: M) -> str | None:
-        return message.traceparent
-
-    async def _refuse(self, entry: Entry, message: M, error: PermanentError) -> None:
-        """Whoever waits is told only where the passport was ours: what is forged ends silently."""
-        if isinstance(error, PassportExpiredError):
-            delivery = Delivery(entry.attempt, entry.queued_at, error.passport)
-            await self._give_up(entry, message, delivery, error)
-        else:
-            await self._bury(entry, error)
+    def traceparent(self, received: Received) -> str | None:
+        return received.envelope.traceparent
 
 
-class UnsignedConsumer(Consumer[Any, Arrival]):
+class UnsignedConsumer(Consumer[Any, Any, Arrival]):
     """Lets everything in that is no larger than `most_bytes`: its handler decides."""
 
     def __init__(self, *arguments: Any, most_bytes: int | None = None, **options: Any) -> None:
@@ -326,5 +346,11 @@ class UnsignedConsumer(Consumer[Any, Arrival]):
         else:
             await super().handle(entry)
 
-    def admit(self, entry: Entry, message: Unsigned) -> Arrival:
-        return Arrival(entry.attempt, entry.queued_at)
+    def read(self, entry: Entry) -> Unsigned:
+        try:
+            return self._kind.model_validate_json(entry.body)
+        except ValidationError as error:
+            raise invalid(self._kind.stream, error) from None
+
+    def admit(self, entry: Entry, received: Unsigned) -> Admitted[Any, Arrival]:
+        return Admitted(received, Arrival(entry.attempt, entry.queued_at))

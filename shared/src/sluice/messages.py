@@ -71,18 +71,11 @@ class Usage(Part):
     output_tokens: int = 0
 
 
-class Message(Part):
-    """The envelope. `request_id` names the request or job; its passport is verified before anything else is read.
+class Envelope(Part):
+    """What anybody who has the stream can read of a message. `request_id` names the request or job.
 
     `run` counts how often the request was begun: again when its message was lost, or replayed.
     """
-
-    stream: ClassVar[str]
-    laned: ClassVar[bool] = True
-    expires: ClassVar[bool] = True
-    """Whether it is dropped after its deadline; what tells how a request ended is not."""
-    bound: ClassVar[tuple[str, ...]]
-    """The fields whose digest the passport carries."""
 
     message_id: str = Field(default_factory=lambda: uuid4().hex)
     request_id: str
@@ -92,6 +85,19 @@ class Message(Part):
     traceparent: str | None = None
     run: int = 1
     created_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+class Message(Envelope):
+    """The envelope, and behind it what is sealed on its way; the passport is verified before that is opened."""
+
+    stream: ClassVar[str]
+    laned: ClassVar[bool] = True
+    expires: ClassVar[bool] = True
+    """Whether it is dropped after its deadline; what tells how a request ended is not."""
+    quotes: ClassVar[bool] = True
+    """Whether all but the envelope is sealed: not for a receiver that holds no level's key."""
+    bound: ClassVar[tuple[str, ...]]
+    """The fields whose digest the passport carries."""
 
     @property
     def asked(self) -> str:
@@ -274,6 +280,7 @@ class LogsSearched(Message):
 
     stream = "logs.searched.v1"
     laned = False
+    quotes = False
     bound = ("query",)
     query: str
     start: AwareDatetime

@@ -29,7 +29,7 @@ def real_adapters(settings: GatewaySettings) -> Adapters:
     verifier = PassportVerifier.of(PublicKeyFiles(settings.passport_public_keys_path))
     return Adapters(
         database=Database(settings.sql_url),
-        broker=Broker(settings, service="gateway", verifier=verifier),
+        broker=Broker(settings, service="gateway", verifier=verifier, keyring=keyring),
         blobs=BlobStore(settings.data_dir / "blobs", keyring),
         keyring=keyring,
         passwords=Argon2Passwords(PasswordHasher()),

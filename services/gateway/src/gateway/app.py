@@ -214,7 +214,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
             letters=BrokerDeadLetters(adapters.broker),
             again=BeginAgain(resend=resend),
             audit=audit,
-            verifier=signer.verifier,
+            wire=adapters.broker.wire,
         ),
         indexes=Indexes(
             accounts=accounts,

@@ -6,10 +6,12 @@ from typing import Any
 
 from pydantic import AwareDatetime, ValidationError
 
-from sluice.access import Passport, PassportExpiredError, PassportVerifier
+from sluice.access import Passport
 from sluice.deadletters import DeadLetter
-from sluice.errors import InvalidPassportError
+from sluice.errors import PermanentError, SluiceError
 from sluice.messages import MESSAGES, UNSIGNED, DocumentOffered, IndexPart, Message, Unsigned
+from sluice.messages import Envelope as Plain
+from sluice.wire import Wire
 
 KINDS: dict[str, type[Message] | type[Unsigned]] = {
     **{stream: kind for kind in MESSAGES for stream in kind.streams()},
@@ -47,7 +49,7 @@ class Envelope:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """A letter, read. `fault`: why its passport is not good, or why it cannot be read at all."""
+    """A letter, read and opened. `fault`: why its passport is not good, or why it cannot be read at all."""
 
     letter: DeadLetter
     kind: type[Message] | type[Unsigned]
@@ -57,33 +59,35 @@ class Findings:
     fault: str | None = None
 
 
-def read(letter: DeadLetter, verifier: PassportVerifier) -> Findings:
+def read(letter: DeadLetter, wire: Wire) -> Findings:
     kind = KINDS[letter.stream]
     if letter.body is None:
         return Findings(letter=letter, kind=kind)
+    return (
+        _signed(letter, kind, letter.body, wire) if issubclass(kind, Message) else _unsigned(letter, kind, letter.body)
+    )
+
+
+def _unsigned(letter: DeadLetter, kind: type[Unsigned], body: bytes) -> Findings:
     try:
-        message = kind.model_validate_json(letter.body)
+        message = kind.model_validate_json(body)
     except ValidationError:
         return Findings(letter=letter, kind=kind, fault=f"it is not a valid {kind.stream}")
-    envelope = _envelope(message)
-    if not isinstance(message, Message):
-        return Findings(letter=letter, kind=kind, message=message, envelope=envelope)
-    holder, fault = _holder(message, verifier)
-    return Findings(letter=letter, kind=kind, message=message, envelope=envelope, holder=holder, fault=fault)
+    return Findings(letter=letter, kind=kind, message=message, envelope=_envelope(message))
 
 
-def _holder(message: Message, verifier: PassportVerifier) -> tuple[Holder | None, str | None]:
+def _signed(letter: DeadLetter, kind: type[Message], body: bytes, wire: Wire) -> Findings:
+    """What does not open shows its envelope alone, which anybody may have written."""
     try:
-        passport = verifier.verify(
-            message.passport, stream=type(message).stream, job=message.request_id, asked=message.asked
-        )
-    except PassportExpiredError as error:
-        return _named(error.passport, expired=True), None
-    except InvalidPassportError as error:
-        return None, error.detail
-    if passport.tenant != message.tenant:
-        return None, "the message names another tenant than its passport"
-    return _named(passport, expired=False), None
+        received = wire.read(kind, body)
+    except PermanentError:
+        return Findings(letter=letter, kind=kind, fault=f"it is not a valid {kind.stream}")
+    try:
+        opened = wire.open(kind, letter.stream, received)
+    except SluiceError as error:
+        return Findings(letter=letter, kind=kind, envelope=_envelope(received.envelope), fault=error.detail)
+    holder = _named(opened.passport, expired=opened.expired is not None)
+    return Findings(letter=letter, kind=kind, message=opened.message, envelope=_envelope(opened.message), holder=holder)
 
 
 def _named(passport: Passport, *, expired: bool) -> Holder:
@@ -96,7 +100,7 @@ def _named(passport: Passport, *, expired: bool) -> Holder:
     )
 
 
-def _envelope(message: Message | Unsigned) -> Envelope:
+def _envelope(message: Plain | Unsigned) -> Envelope:
     """Names and numbers alone: a field that is not listed here is not shown."""
     fields: dict[str, Any] = {
         name: getattr(message, name, None)

@@ -8,7 +8,6 @@ from gateway.errors import ConflictError, InvalidInputError, NotFoundError
 from gateway.letters import KINDS, Findings, read
 from gateway.ports import AuditLog, DeadLetters
 from gateway.records import AuditEntry
-from sluice.access import PassportVerifier
 from sluice.deadletters import DeadLetter
 from sluice.errors import PermanentError
 from sluice.messages import (
@@ -22,6 +21,7 @@ from sluice.messages import (
     QuestionFollowedUp,
     QuestionGrounded,
 )
+from sluice.wire import Wire
 
 Place = tuple[int, int, str]
 AT_ONCE = 200
@@ -57,7 +57,7 @@ class Replay:
     letters: DeadLetters
     again: Begin
     audit: AuditLog
-    verifier: PassportVerifier
+    wire: Wire
 
     async def page(self, stream: str | None, limit: int, before: Place | None) -> list[Findings]:
         return [self.read(letter) for letter in await self.letters.page(_streams(stream), limit, before)]
@@ -70,7 +70,7 @@ class Replay:
         return self.read(letter)
 
     def read(self, letter: DeadLetter) -> Findings:
-        return read(letter, self.verifier)
+        return read(letter, self.wire)
 
     async def replay(self, found: Findings) -> None:
         """Puts what the letter asks for on its way again, keeping its job.

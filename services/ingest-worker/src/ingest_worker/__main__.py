@@ -26,7 +26,7 @@ def main() -> tuple[Starlette, IngestSettings]:
     verifier = PassportVerifier.of(PublicKeyFiles(settings.passport_public_keys_path))
     app = create_app(
         settings,
-        broker=Broker(settings, service="ingest-worker", verifier=verifier),
+        broker=Broker(settings, service="ingest-worker", verifier=verifier, keyring=keyring),
         blobs=BlobStore(settings.data_dir / "blobs", keyring),
         index=index,
         embedder=embedder,

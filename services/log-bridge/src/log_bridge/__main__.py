@@ -7,6 +7,7 @@ from log_bridge.settings import LogBridgeSettings
 from sluice.access import PassportVerifier
 from sluice.broker import Broker
 from sluice.passportkeys import PublicKeyFiles
+from sluice.sealing import Keyring
 from sluice.service import run
 from sluice.telemetry import configure_logging
 
@@ -15,7 +16,8 @@ def main() -> tuple[Starlette, LogBridgeSettings]:
     settings = LogBridgeSettings()
     configure_logging("log-bridge", level=settings.log_level)
     verifier = PassportVerifier.of(PublicKeyFiles(settings.passport_public_keys_path))
-    broker = Broker(settings, service="log-bridge", verifier=verifier)
+    no_keys = Keyring({}, settings.data_keys_dir)
+    broker = Broker(settings, service="log-bridge", verifier=verifier, keyring=no_keys)
     return create_app(settings, broker), settings
 
 

@@ -21,7 +21,7 @@ def main() -> tuple[Starlette, RetrieverSettings]:
     keyring = Keyring.from_files(settings.level_key_files, settings.data_keys_dir)
     index = Index(settings.chroma_urls, keyring, embedder.name)
     verifier = PassportVerifier.of(PublicKeyFiles(settings.passport_public_keys_path))
-    broker = Broker(settings, service="retriever", verifier=verifier)
+    broker = Broker(settings, service="retriever", verifier=verifier, keyring=keyring)
     return create_app(settings, broker=broker, index=index, embedder=embedder, check_index=index.check), settings
 
 
