@@ -11,6 +11,7 @@ from sluice.cli.down import down
 from sluice.cli.index import index_rebuild, index_verify
 from sluice.cli.ingest.command import ingest
 from sluice.cli.make_keys import keys
+from sluice.cli.passport_keys import retire_passport, rotate_passport
 from sluice.cli.people import person_add, tenant_add, tenant_list
 from sluice.cli.selftest.command import selftest_leaks
 from sluice.cli.up import up
@@ -22,7 +23,6 @@ def create_app() -> typer.Typer:
     app.command()(up)
     app.command()(down)
     app.command()(demo)
-    app.command()(keys)
     app.command()(ingest)
     tenant = typer.Typer(no_args_is_help=True, help="Tenants of the running system.")
     tenant.command("add")(tenant_add)
@@ -41,6 +41,11 @@ def create_app() -> typer.Typer:
     selftest.callback()(_group)
     selftest.command("leaks")(selftest_leaks)
     app.add_typer(selftest, name="selftest")
+    keyring = typer.Typer(invoke_without_command=True)
+    keyring.callback()(keys)
+    keyring.command("rotate-passport")(rotate_passport)
+    keyring.command("retire-passport")(retire_passport)
+    app.add_typer(keyring, name="keys")
     app.add_typer(index, name="index")
     app.add_typer(tenant, name="tenant")
     app.add_typer(dead, name="dead")

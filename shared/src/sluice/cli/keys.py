@@ -7,6 +7,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sluice.passportkeys import PUBLIC_KEYS
+
 
 def create_keys(folder: Path) -> list[str]:
     """Make the keys that are missing, readable by their owner alone; the names of those made.
@@ -21,7 +23,9 @@ def create_keys(folder: Path) -> list[str]:
         _create(folder / "operator.token", secrets.token_urlsafe(32).encode()),
     ]
     private = Ed25519PrivateKey.from_private_bytes((folder / "passport.key").read_bytes())
-    made.append(_create(folder / "passport.pub", private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)))
+    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    if public not in [file.read_bytes() for file in folder.glob(PUBLIC_KEYS)]:
+        made.append(_create(folder / "passport.pub", public))
     return [name for name in made if name]
 
 

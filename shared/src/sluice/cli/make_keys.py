@@ -1,11 +1,15 @@
 """`sluice keys`: the keys alone, for a system whose processes `sluice up` does not start."""
 
+import typer
+
 from sluice.cli.keys import create_keys
 from sluice.cli.settings import CliSettings
 
 
-def keys() -> None:
+def keys(context: typer.Context) -> None:
     """Make the keys that are missing, in the folder keys of the state folder."""
+    if context.invoked_subcommand:
+        return
     folder = CliSettings().state.keys
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = create_keys(folder)

@@ -44,6 +44,7 @@ class CliSettings(Environment):
     llm_router_internal_port: int = Field(default=8132, description="Health and metrics.")
     log_bridge_port: int = Field(default=8141, description="Health and metrics.")
 
+    job_deadline_seconds: float = Field(default=6 * 3600, gt=0, description="When an unfinished job is given up.")
     start_timeout_seconds: float = Field(default=90, gt=0, description="How long a process may take to be ready.")
     shutdown_grace_seconds: float = Field(
         default=20, gt=0, description="How long started work may go on after SIGTERM."
