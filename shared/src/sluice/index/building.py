@@ -56,11 +56,11 @@ class Building:
 
     async def add(self, chunks: Sequence[IndexedChunk]) -> None:
         level = self._copy.name.level
-        await self._copy.rows.upsert([self._sealer.chunk(self._scope, level, chunk) for chunk in chunks])
+        await self._copy.rows.upsert(await self._sealer.chunks(self._scope, level, chunks))
 
     async def add_fixes(self, fixes: Sequence[tuple[Fix, Vector]]) -> None:
         level = self._copy.name.level
-        await self._copy.rows.upsert([self._sealer.fix(self._scope, level, fix, vector) for fix, vector in fixes])
+        await self._copy.rows.upsert(await self._sealer.fixes(self._scope, level, fixes))
 
     async def drop(self, document_id: str, generation: int) -> None:
         """Takes out again what was deleted while it was written."""

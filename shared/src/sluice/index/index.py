@@ -1,8 +1,8 @@
 """The index as the services use it: nothing is read or written without a Scope.
 
 A Chroma server a level, in it a collection a tenant for chunks and one for fixes. Chroma is an index that can be lost,
-with no access control of its own: text is sealed before it is stored, every read has the `where` filter, and every row
-that comes back is checked against the scope again.
+with no access control of its own: text is sealed and vectors are turned before they are stored, every read has the
+`where` filter, and every row that comes back is checked against the scope again.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class Index:
 
     async def upsert(self, scope: Scope, level: Level, chunks: Sequence[IndexedChunk]) -> None:
         """Writes chunks under their ids; writing them again changes nothing."""
-        rows = [self._sealer.chunk(scope, level, chunk) for chunk in chunks]
+        rows = await self._sealer.chunks(scope, level, chunks)
         await self._write(_name(scope, level, "chunks"), lambda copy: copy.upsert(rows))
 
     async def delete_document(self, scope: Scope, level: Level, document_id: str, *, keep_generation: int = 0) -> None:
@@ -87,8 +87,8 @@ class Index:
 
     async def put_fix(self, scope: Scope, level: Level, fix: Fix, vector: Vector) -> None:
         """Writes a fix, to be found by its question's vector."""
-        row = self._sealer.fix(scope, level, fix, vector)
-        await self._write(_name(scope, level, "fixes"), lambda copy: copy.upsert([row]))
+        rows = await self._sealer.fixes(scope, level, [(fix, vector)])
+        await self._write(_name(scope, level, "fixes"), lambda copy: copy.upsert(rows))
 
     async def delete_fix(self, scope: Scope, level: Level, fix_id: str) -> None:
         await self._delete(_name(scope, level, "fixes"), lambda copy: copy.delete(ids=[fix_id]))
@@ -121,6 +121,7 @@ class Index:
     async def rebuild(self, scope: Scope, level: Level, kind: Kind, *, incident: str | None) -> Building | None:
         """A new copy to fill; None when there is no such incident (any more). Without one, also of what is sound."""
         server, name = self._server(level), _name(scope, level, kind)
+        self._sealer.prepare(scope, level)
         return await Building.begin(server, self._sealer, scope, name, incident=incident)
 
     async def _find(self, scope: Scope, kind: Kind, vector: Vector, limit: int, *, do_without: bool) -> Found:
@@ -141,7 +142,8 @@ class Index:
                 return Found([], copies.restoring)
             if server.rests(copies.active):
                 return Found([], restoring=True)
-            hits = await self._hits(server, copies.active, vector, limit)
+            turned = await self._sealer.query(scope, level, vector)
+            hits = await self._hits(server, copies.active, turned, limit)
         except (UnreadableError, CopyGoneError):
             return Found([], restoring=True)
         except ServerAwayError:

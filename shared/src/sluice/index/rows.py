@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from sluice.access import Level, Scope
 from sluice.embedding import Vector
 from sluice.errors import PermanentError
 from sluice.index.copies import Hit, Row
+from sluice.index.turning import Turning
 from sluice.messages import Fix, Passage
 from sluice.sealing import Keyring
 
@@ -41,12 +43,30 @@ class IndexedChunk:
 
 
 class Sealer:
-    """Text is sealed for its tenant, level and id before it is stored, and opens nowhere else."""
+    """Text is sealed for its tenant, level and id before it is stored, and opens nowhere else; vectors are turned."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
+        self._turning = Turning(keyring)
 
-    def chunk(self, scope: Scope, level: Level, chunk: IndexedChunk) -> Row:
+    def prepare(self, scope: Scope, level: Level) -> None:
+        """A collection can be asked from now on, also one that stays empty."""
+        self._turning.prepare(scope, level)
+
+    async def chunks(self, scope: Scope, level: Level, chunks: Sequence[IndexedChunk]) -> list[Row]:
+        vectors = await self._turning.turn(scope, level, [chunk.vector for chunk in chunks], make=True)
+        return [self._chunk(scope, level, *row) for row in zip(chunks, vectors, strict=True)]
+
+    async def fixes(self, scope: Scope, level: Level, fixes: Sequence[tuple[Fix, Vector]]) -> list[Row]:
+        vectors = await self._turning.turn(scope, level, [vector for _, vector in fixes], make=True)
+        return [self._fix(scope, level, fix, vector) for (fix, _), vector in zip(fixes, vectors, strict=True)]
+
+    async def query(self, scope: Scope, level: Level, vector: Vector) -> Vector:
+        """What to look for where these rows stand."""
+        [turned] = await self._turning.turn(scope, level, [vector], make=False)
+        return turned
+
+    def _chunk(self, scope: Scope, level: Level, chunk: IndexedChunk, vector: Vector) -> Row:
         metadata = {
             "access_level": level.value,
             "kind": "chunk",
@@ -56,9 +76,9 @@ class Sealer:
         }
         content = {"text": chunk.text, "title": chunk.title, "page": chunk.page, "offset": chunk.offset}
         sealed = self._seal(scope, level, chunk.chunk_id, content)
-        return Row(chunk.chunk_id, chunk.vector, metadata, sealed)
+        return Row(chunk.chunk_id, vector, metadata, sealed)
 
-    def fix(self, scope: Scope, level: Level, fix: Fix, vector: Vector) -> Row:
+    def _fix(self, scope: Scope, level: Level, fix: Fix, vector: Vector) -> Row:
         metadata = {
             "access_level": level.value,
             "kind": "manual_fix",
