@@ -35,14 +35,17 @@ async def test_migrated_tables_are_those_of_the_models(any_sql_url: str) -> None
     await database.close()
 
 
-async def test_gateways_that_start_at_once_migrate_once_and_make_one_admin(any_sql_url: str, tmp_path: Path) -> None:
+async def test_gateways_that_start_at_once_migrate_once_and_make_one_admin(
+    any_sql_url: str, tmp_path: Path, office: Office
+) -> None:
     """case 16: racing starts make one first admin."""
     databases = [Database(any_sql_url) for _ in range(4)]
 
     async def start(database: Database) -> None:
         await database.migrate()
         first = FirstAdmin(email="admin@razorpay.com", password=None, password_file=tmp_path / "run" / "password")
-        await ensure_first_admin(SqlAccounts(database), cheap_passwords(), SqlAuditLog(database), first)
+        log = SqlAuditLog(database, office.signer, office.verifier)
+        await ensure_first_admin(SqlAccounts(database), cheap_passwords(), log, first)
 
     await asyncio.gather(*(start(database) for database in databases))
     async with databases[0].read() as connection:
@@ -77,6 +80,10 @@ def _audit_row(number: int) -> dict[str, object]:
         "action": "test",
         "target": "x",
         "detail": {},
+        "chain": "test",
+        "sequence": number,
+        "previous": "",
+        "hash": "",
     }
 
 

@@ -165,6 +165,7 @@ def gateway_adapters(settings: GatewaySettings, office: Office) -> Adapters:
         keyring=keyring,
         passwords=cheap_passwords(),
         signer=office.signer,
+        verifier=office.verifier,
         operator_token=OPERATOR_TOKEN,
     )
 

@@ -33,6 +33,7 @@ def real_adapters(settings: GatewaySettings) -> Adapters:
         blobs=BlobStore(settings.data_dir / "blobs", keyring),
         keyring=keyring,
         passwords=Argon2Passwords(PasswordHasher()),
+        verifier=verifier,
         signer=PassportSigner.of(PrivateKeyFile(settings.passport_key_path)),
         operator_token=read_operator_token(settings.operator_token_path),
     )

@@ -75,7 +75,7 @@ from gateway.submit import Submit
 from gateway.teach import Teach
 from gateway.tenants import FirstAdmin, ensure_first_admin
 from gateway.waiting import Explain
-from sluice.access import PassportSigner
+from sluice.access import PassportSigner, PassportVerifier
 from sluice.broker import Broker
 from sluice.connection import end
 from sluice.sealing import Keyring
@@ -96,6 +96,7 @@ class Adapters:
     signer: PassportSigner
     operator_token: str
 
+    verifier: PassportVerifier
 
 def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     """The ASGI app; its lifespan migrates, makes the first admin, consumes and reconciles."""
@@ -124,7 +125,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
 
 
 def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
-    accounts, audit = SqlAccounts(adapters.database), SqlAuditLog(adapters.database)
+    accounts, audit = SqlAccounts(adapters.database), _audit_log(adapters)
     api_keys = SqlApiKeys(adapters.database)
     conversations_, catalog = SqlConversations(adapters.database), SqlCatalog(adapters.database)
     passwords, fixes_ = adapters.passwords, SqlFixes(adapters.database)
@@ -235,6 +236,10 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
 def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services):
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+def _audit_log(adapters: Adapters) -> SqlAuditLog:
+    return SqlAuditLog(adapters.database, adapters.signer, adapters.verifier)
+
+
         await adapters.database.migrate()
         await ensure_first_admin(services.accounts, services.passwords, services.audit, _first_admin(settings))
         replies = BrokerReplies(adapters.broker)

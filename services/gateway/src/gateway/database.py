@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from sluice.errors import TransientError
 _BUSY_SECONDS = 15
 _MIGRATION_LOCK = 0x536C7569  # any number that no one else locks: "Slui"
 
+_JOINED: ContextVar["tuple[Database, AsyncConnection] | None"] = ContextVar("sluice_joined_transaction", default=None)
+
 
 class Database:
     """One pool of connections. A failing server is a TransientError; a violated constraint stays IntegrityError."""
@@ -29,14 +32,38 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
+        if joined := self._joined():
+            yield joined
+            return
         async with _translated(), self._engine.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that holds SQLite's write lock from its first statement, so that it never fails half way."""
+        if joined := self._joined():
+            async with joined.begin_nested():
+                yield joined
+            return
         async with _translated(), self._writer.begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def together(self) -> AsyncGenerator[None]:
+        """All that this task writes in it is committed as a whole. Nothing else may be waited for meanwhile."""
+        if self._joined():
+            yield
+            return
+        async with self.write() as connection:
+            token = _JOINED.set((self, connection))
+            try:
+                yield
+            finally:
+                _JOINED.reset(token)
+
+    def _joined(self) -> AsyncConnection | None:
+        database, connection = _JOINED.get() or (None, None)
+        return connection if database is self else None
 
     async def migrate(self) -> None:
         """Brings the tables up to date; two gateways that start at once do it one after the other."""

@@ -287,9 +287,42 @@ audit = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     _time("at"),
-    Column("tenant_id", String(64), index=True),
+    Column("tenant_id", String(64)),
     Column("actor", String(64), nullable=False),
+    Column("chain", String(64), nullable=False),
+    Column("sequence", Integer, nullable=False),
     Column("action", String(64), nullable=False),
-    Column("target", Text, nullable=False),
+    Column("target", String(300), nullable=False),
     Column("detail", JSON, nullable=False),
 )
+    Column("once", String(64)),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("chain", "sequence"),
+    UniqueConstraint("chain", "once"),
+    Index(None, "chain", "action", "sequence"),
+    Index(None, "chain", "actor", "sequence"),
+    Index(None, "chain", "target", "sequence"),
+)
+
+# Where each chain ends: locked by whoever adds to it.
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("chain", String(64), primary_key=True),
+    Column("sequence", Integer, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("signature", String(200), nullable=False),
+)
+
+# By whom and when a passage was retrieved. It only finds the records, which are what counts.
+audit_passages = Table(
+    "audit_passages",
+    metadata,
+    Column("chain", String(64), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("passage_id", String(64), primary_key=True),
+    Column("document_id", String(64), nullable=False),
+    Column("person_id", String(64), nullable=False),
+    Index(None, "chain", "passage_id", "sequence"),
+    Index(None, "chain", "document_id", "sequence"),

@@ -1,6 +1,7 @@
 """What the use cases need from outside."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from gateway.records import (
     Turn,
 )
 from sluice.access import Level, Right, Scope
+from sluice.audit import AuditRecord, Head
 from sluice.deadletters import DeadLetter
 from sluice.errors import SluiceError
 from sluice.messages import DocumentProgress, FixIndexed, Message
@@ -282,6 +284,41 @@ class Passwords(Protocol):
 class Publisher(Protocol):
     async def publish(self, message: Message) -> bool:
         """False when the message stands on its stream, or was handled in the last hour."""
+        ...
+
+    def together(self) -> AbstractAsyncContextManager[None]:
+        """What is changed in it and the records of it stand together or not at all; nothing but SQL belongs in it."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """The same, to be read."""
+
+    async def heads(self) -> list[tuple[Head, int]]:
+        """Of every chain, with the number of its last record; a chain whose head is gone has an empty one."""
+        ...
+
+    def read(self, chain: str) -> AsyncGenerator[AuditRecord | Head]:
+        """The chain as it is now, oldest first, and its head last."""
+        ...
+
+    async def page(
+        self,
+        tenant_id: str,
+        limit: int,
+        before: int | None,
+        *,
+        action: str | None = None,
+        actor: str | None = None,
+        target: str | None = None,
+    ) -> list[AuditRecord]:
+        """The newest records of the tenant, of one action, actor or target if these are given."""
+        ...
+
+    async def retrievals(
+        self, tenant_id: str, limit: int, *, passage_id: str | None, document_id: str | None, person_id: str | None
+    ) -> list[AuditRecord]:
+        """The newest records of retrievals that gave the passage, or one of the document, to the person."""
         ...
 
 

@@ -264,7 +264,7 @@ class Page:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEntry:
-    """Who did what on what."""
+    """Who did what on what. What names the same `once` in a tenant is written down once."""
 
     tenant_id: str | None
     actor: str
@@ -278,6 +278,9 @@ class IndexTask:
     """What an operator asked for, and how far it is; `rows` and the other counts are those of IndexProgress."""
 
     id: str
+    once: str | None = None
+    passages: tuple[tuple[str, str], ...] = ()
+    """Passages that were retrieved and their documents, to find the record by."""
     tenant: str
     access_level: Level
     kind: str
