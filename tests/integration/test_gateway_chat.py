@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from gateway.models import people, turns
+from gateway.models import turns
 from sluice.access import Level
 from sluice.messages import QuestionAsked, QuestionFollowedUp
 from sluice.replies import CancelledByClientError, Event
@@ -344,37 +344,6 @@ async def test_a_follow_up_carries_the_last_six_turns_oldest_first(gateway: Runn
     assert isinstance(asked, QuestionFollowedUp)
     assert [turn.question for turn in asked.history] == [f"Question {number}?" for number in range(1, 7)]
     assert asked.history[-1].answer == "Answer 6."
-
-
-async def test_turns_above_the_askers_present_clearance_are_neither_shown_nor_sent_along(
-    gateway: RunningGateway, workers: Workers
-) -> None:
-    person = await gateway.person("mover@razorpay.com", "read")
-    async with person:
-        first = asyncio.create_task(all_events(person, "What is public?"))
-        await workers.answer(await workers.take(QuestionAsked), "Public things.", level=Level.EXTERNAL)
-        ids = {"conversation_id": (await first)[0][1]["conversation_id"]}
-        second = asyncio.create_task(all_events(person, "What is secret?", **ids))
-        secret = await workers.take(QuestionFollowedUp)
-        await workers.answer(secret, "Secret things.", level=Level.INTERNAL)
-        await second
-        await _unverify(gateway, "mover@razorpay.com")
-        path = f"{CHAT}/conversations/{ids['conversation_id']}"
-        shown = await person.get(path)
-        assert [turn["question"] for turn in shown.json()["turns"]] == ["What is public?"]
-        assert shown.json()["withheld"] == 1
-        assert "ecret" not in shown.text
-        assert (await person.get(f"{CHAT}/requests/{secret.request_id}/events")).status_code == 404
-        third = asyncio.create_task(all_events(person, "And now?", **ids))
-        asked = await workers.take(QuestionFollowedUp, Level.EXTERNAL)
-        assert [turn.question for turn in asked.history] == ["What is public?"]
-        await workers.answer(asked)
-        await third
-
-
-async def _unverify(gateway: RunningGateway, email: str) -> None:
-    async with gateway.adapters.database.write() as connection:
-        await connection.execute(update(people).where(people.c.email == email).values(email_verified=False))
 
 
 _REFUSED: list[tuple[dict[str, Any], str]] = [

@@ -20,6 +20,7 @@ from gateway.adapters.sql_fixes import SqlFixes
 from gateway.adapters.sql_idempotency import SqlIdempotencyKeys
 from gateway.adapters.sql_keys import SqlApiKeys
 from gateway.adapters.sql_offers import SqlOfferFates
+from gateway.adapters.sql_sources import SqlSources
 from gateway.adapters.streams import (
     BrokerDeadLetters,
     BrokerDepths,
@@ -32,6 +33,7 @@ from gateway.adapters.streams import (
 from gateway.ask import Ask
 from gateway.begin_again import BeginAgain
 from gateway.database import Database
+from gateway.disclose import Disclose
 from gateway.dispatch import Dispatch
 from gateway.handlers import Handlers
 from gateway.idempotency import Idempotency
@@ -94,9 +96,9 @@ class Adapters:
     keyring: Keyring
     passwords: Passwords
     signer: PassportSigner
+    verifier: PassportVerifier
     operator_token: str
 
-    verifier: PassportVerifier
 
 def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     """The ASGI app; its lifespan migrates, makes the first admin, consumes and reconciles."""
@@ -129,7 +131,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     api_keys = SqlApiKeys(adapters.database)
     conversations_, catalog = SqlConversations(adapters.database), SqlCatalog(adapters.database)
     passwords, fixes_ = adapters.passwords, SqlFixes(adapters.database)
-    publisher, replies, signer = BrokerPublisher(adapters.broker), BrokerReplies(adapters.broker), adapters.signer
+    publisher, replies, signer = BrokerPublisher(adapters.broker), BrokerReplies(adapters.broker.replies), adapters.signer
     backlog, gate = SqlBacklog(adapters.database), BrokerGate(adapters.broker)
     principals = KnownPrincipals(accounts=accounts, keys=api_keys)
     question_deadline = timedelta(seconds=settings.question_deadline_seconds)
@@ -148,6 +150,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         publisher=publisher,
         replies=replies,
         signer=signer,
+        disclose=Disclose(sources=SqlSources(adapters.database)),
         deadline=question_deadline,
         history_turns=settings.history_turns,
     )
@@ -205,7 +208,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         teach=teach,
         search_logs=SearchLogs(
             publisher=publisher,
-            replies=replies,
+            replies=BrokerReplies(adapters.broker.plain_replies),
             audit=audit,
             signer=signer,
             deadline=timedelta(seconds=settings.log_deadline_seconds),
@@ -233,16 +236,16 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     )
 
 
-def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services):
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
 def _audit_log(adapters: Adapters) -> SqlAuditLog:
     return SqlAuditLog(adapters.database, adapters.signer, adapters.verifier)
 
 
+def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services):
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         await adapters.database.migrate()
         await ensure_first_admin(services.accounts, services.passwords, services.audit, _first_admin(settings))
-        replies = BrokerReplies(adapters.broker)
+        replies = BrokerReplies(adapters.broker.replies)
         Handlers(
             conversations=services.conversations,
             catalog=services.catalog,

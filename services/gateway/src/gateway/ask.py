@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from gateway.disclose import Disclose, rests_on
 from gateway.errors import NotFoundError
 from gateway.passports import Errand, Holder
 from gateway.ports import Conversations, Publisher, Replies
 from gateway.records import Conversation, Person, Turn
 from gateway.tokens import new_id
 from sluice import messages
-from sluice.access import PassportSigner, Right
+from sluice.access import Level, PassportSigner, Right
 from sluice.messages import (
     AnswerCompleted,
     Message,
@@ -29,6 +30,7 @@ class Ask:
     publisher: Publisher
     replies: Replies
     signer: PassportSigner
+    disclose: Disclose
     deadline: timedelta
     history_turns: int
 
@@ -39,6 +41,7 @@ class Ask:
 
         Raises:
             NotFoundError: the conversation is not there, or not this person's.
+            WithheldError: the turn is there, and above the person's clearance of now.
             TransientError: the question could not be published; the turn says so.
         """
         if turn_id and (known := await self.conversations.turn(person.id, turn_id)):
@@ -52,7 +55,7 @@ class Ask:
 
     async def _go_on(self, person: Person, turn: Turn) -> Turn:
         """Does what the first asker's request did not come to do."""
-        self.check(person, turn)
+        await self.disclose.check(person, turn)
         if turn.answer is not None or turn.published_at is not None:
             return turn
         if turn.error is not None:
@@ -74,29 +77,24 @@ class Ask:
         await self.conversations.published(turn, datetime.now(UTC))
 
     async def cancel(self, person: Person, turn_id: str) -> None:
-        """Raises NotFoundError, also for another's."""
+        """Raises as `find` does."""
         turn = await self.find(person, turn_id)
         await self.replies.cancel(turn.lane, turn.id)
 
     async def find(self, person: Person, turn_id: str) -> Turn:
-        """The person's turn, if they may still read what it rests on; else NotFoundError."""
+        """The person's turn. Raises NotFoundError, also for another's, and WithheldError."""
         turn = await self.conversations.turn(person.id, turn_id)
         if turn is None:
-            raise _not_found()
-        self.check(person, turn)
+            raise NotFoundError("there is no such request")
+        await self.disclose.check(person, turn)
         return turn
-
-    @staticmethod
-    def check(person: Person, turn: Turn) -> None:
-        """Raises NotFoundError unless the person's clearance reaches up to what the turn rests on."""
-        if person.clearance < turn.lane or person.clearance < turn.level:
-            raise _not_found()
 
     async def _conversation(
         self, person: Person, question: str, conversation_id: str | None, now: datetime
     ) -> Conversation:
         if conversation_id is None:
-            return Conversation(id=new_id(), title=_title(question), created_at=now, updated_at=now)
+            title, level = _title(question), person.clearance
+            return Conversation(id=new_id(), title=title, title_level=level, created_at=now, updated_at=now)
         conversation = await self.conversations.find(person.id, conversation_id)
         if conversation is None:
             raise NotFoundError("there is no such conversation")
@@ -104,8 +102,12 @@ class Ask:
 
     async def _history(self, person: Person, turn: Turn) -> tuple[messages.Turn, ...]:
         turns = await self.conversations.history(
-            turn.conversation_id, person.clearance.readable, self.history_turns, turn.created_at
+            turn.conversation_id, turn.lane.readable, self.history_turns, turn.created_at
         )
+        withheld = await self.disclose.withheld(person.tenant.id, turn.lane, turns)
+        turns = [t for t in turns if t.id not in withheld]
+        if turns and turn.lane is Level.EXTERNAL:  # of those in the other lane the lane itself decides
+            await self.conversations.inherit(turn, sorted(set[str]().union(*map(rests_on, turns))))
         return tuple(messages.Turn(question=t.question, answer=t.answer or "", level=t.level) for t in turns)
 
     def _message(self, person: Person, turn: Turn, history: tuple[messages.Turn, ...]) -> Message:
@@ -128,13 +130,10 @@ class Ask:
         )
 
 
-def _not_found() -> NotFoundError:
-    return NotFoundError("there is no such request")
-
-
 def _open_turn(person: Person, conversation: Conversation, question: str, now: datetime, turn_id: str) -> Turn:
     return Turn(
         id=turn_id,
+        tenant=person.tenant.slug,
         conversation_id=conversation.id,
         lane=person.clearance,
         question=question,

@@ -12,6 +12,13 @@ class NotFoundError(PermanentError):
     status = HTTPStatus.NOT_FOUND
 
 
+class WithheldError(PermanentError):
+    """It is the caller's, and above the clearance that they have now."""
+
+    type = "withheld"
+    status = HTTPStatus.FORBIDDEN
+
+
 class ConflictError(PermanentError):
     type = "conflict"
     status = HTTPStatus.CONFLICT

@@ -92,14 +92,14 @@ class Listen:
         await asyncio.gather(*self._leaving, return_exceptions=True)
 
     async def _events(self, turn: Turn, after: str | None) -> AsyncGenerator[Event]:
-        closed = turn.answer is not None or turn.error is not None
-        if closed and not await self._replies.finished(turn.lane, turn.id):
-            for event in kept_events(turn):
+        failed = turn.answer is None and turn.error is not None
+        if failed or (turn.answer is not None and not await self._replies.finished(turn.lane, turn.id)):
+            for event in kept_events(turn):  # of one that failed nobody knows what its log quotes
                 yield event
             return
         ends = turn.created_at + self._deadline + _LATE
-        log = self._replies.read(turn.lane, turn.id, after)
-        async with given_up(self._replies, turn.lane, turn.id, ends), aclosing(log) as events:
+        log = self._replies.read(turn.tenant, turn.lane, turn.id, after)
+        async with given_up(self._replies, turn.tenant, turn.lane, turn.id, ends), aclosing(log) as events:
             async for event in events:
                 if event.name == "error":
                     await self._conversations.fail(turn.id, str(event.data.get("detail", "")))
@@ -129,14 +129,17 @@ class Listen:
 
 
 @asynccontextmanager
-async def given_up(replies: Replies, lane: Level, request_id: str, ends: datetime) -> AsyncGenerator[None]:
+async def given_up(
+    replies: Replies, tenant: str, lane: Level, request_id: str, ends: datetime
+) -> AsyncGenerator[None]:
     """Ends the log with an `error` when nothing else has ended it in time."""
 
     async def give_up() -> None:
         await asyncio.sleep(max(0.0, (ends - datetime.now(UTC)).total_seconds()))
         while True:
             with suppress(TransientError):
-                await replies.fail(lane, request_id, DeadlineExceededError("no answer came in time; ask again"))
+                error = DeadlineExceededError("no answer came in time; ask again")
+                await replies.fail(tenant, lane, request_id, error)
                 return
             await asyncio.sleep(_AGAIN_SECONDS)
 

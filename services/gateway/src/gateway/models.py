@@ -167,6 +167,7 @@ jobs = Table(
     Column("bulk", Boolean, nullable=False, server_default=false()),
     _run(),
     Column("waiting_lane", String(16)),
+    Column("access_level", String(16)),
     Column("traceparent", String(64)),
     Column("created_by", String(64), nullable=False),
     _time("created_at"),
@@ -195,6 +196,7 @@ conversations = Table(
     _id(),
     _refers("person_id", "people"),
     Column("title", Text, nullable=False),
+    Column("title_level", String(16), nullable=False, server_default="INTERNAL"),
     _time("created_at"),
     _time("updated_at"),
 )
@@ -218,6 +220,7 @@ turns = Table(
     _time("answered_at", nullable=True),
     _time("published_at", nullable=True),
     Column("error", CleanText),
+    Column("inherited", JSON, nullable=False, server_default="[]"),
 )
 
 OPEN_TURN = text("answer IS NULL AND error IS NULL")
@@ -286,15 +289,14 @@ audit = Table(
     "audit",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("chain", String(64), nullable=False),
+    Column("sequence", Integer, nullable=False),
     _time("at"),
     Column("tenant_id", String(64)),
     Column("actor", String(64), nullable=False),
-    Column("chain", String(64), nullable=False),
-    Column("sequence", Integer, nullable=False),
     Column("action", String(64), nullable=False),
     Column("target", String(300), nullable=False),
     Column("detail", JSON, nullable=False),
-)
     Column("once", String(64)),
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
@@ -326,3 +328,4 @@ audit_passages = Table(
     Column("person_id", String(64), nullable=False),
     Index(None, "chain", "passage_id", "sequence"),
     Index(None, "chain", "document_id", "sequence"),
+)

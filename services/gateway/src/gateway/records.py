@@ -92,8 +92,11 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:
+    """`title_level` is the clearance of whoever wrote the title, when they did."""
+
     id: str
     title: str
+    title_level: Level
     created_at: datetime
     updated_at: datetime
 
@@ -102,11 +105,13 @@ class Conversation:
 class Turn:
     """A question, and its answer once there is one; the id is the request's and the answer's.
 
-    `lane` is the clearance that it was asked with, `level` the highest of what the answer rests on. `run` counts how
-    often it was sent out; so it does for jobs and fixes.
+    `tenant` is its slug, `lane` the clearance that it was asked with, `level` the highest of what the answer rests on. `run` counts how
+    often it was sent out; so it does for jobs and fixes. `inherited` are the documents and fixes that the turns sent
+    along rest on.
     """
 
     id: str
+    tenant: str
     conversation_id: str
     lane: Level
     question: str
@@ -122,6 +127,7 @@ class Turn:
     error: str | None
     run: int = 1
     published_at: datetime | None = None
+    inherited: list[str] = field(default_factory=list[str])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +183,7 @@ class Job:
     """Work on one generation of a document; `done` of `total` chunks. `unchanged`: the same bytes were there before.
 
     `waiting_lane`: where a bulk job waits for its turn, once its file is stored; until then it has no turn.
+    `access_level`: which one the document is given, by a job to that end.
     `traceparent` is that of the request that made it.
     """
 
@@ -184,7 +191,7 @@ class Job:
     document_id: str
     tenant_id: str
     generation: int
-    kind: Literal["index", "delete"]
+    kind: Literal["index", "delete", "relevel"]
     state: JobState
     attempt: int = 1
     done: int = 0
@@ -194,6 +201,7 @@ class Job:
     bulk: bool = False
     run: int = 1
     waiting_lane: Level | None = None
+    access_level: Level | None = None
     traceparent: str | None = field(default_factory=current_traceparent)
     created_by: str
     created_at: datetime
@@ -271,6 +279,9 @@ class AuditEntry:
     action: str
     target: str
     detail: dict[str, Any] = field(default_factory=dict[str, Any])
+    once: str | None = None
+    passages: tuple[tuple[str, str], ...] = ()
+    """Passages that were retrieved and their documents, to find the record by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,9 +289,6 @@ class IndexTask:
     """What an operator asked for, and how far it is; `rows` and the other counts are those of IndexProgress."""
 
     id: str
-    once: str | None = None
-    passages: tuple[tuple[str, str], ...] = ()
-    """Passages that were retrieved and their documents, to find the record by."""
     tenant: str
     access_level: Level
     kind: str

@@ -238,4 +238,5 @@ def _document(row: RowMapping, prefix: str = "") -> Document:
 
 def _job(row: RowMapping) -> Job:
     lane = Level(row["waiting_lane"]) if row["waiting_lane"] else None
-    return record_of(Job, row, state=JobState(row["state"]), waiting_lane=lane)
+    level = Level(row["access_level"]) if row["access_level"] else None
+    return record_of(Job, row, state=JobState(row["state"]), waiting_lane=lane, access_level=level)

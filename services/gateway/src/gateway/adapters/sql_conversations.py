@@ -43,19 +43,18 @@ class SqlConversations:
         )
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().first()
-        return record_of(Conversation, row) if row else None
+        return _conversation(row) if row else None
 
     async def page(self, person_id: str, page: Page) -> list[Conversation]:
         mine = select(conversations).where(conversations.c.person_id == person_id)
         query = newest_first(mine, conversations.c.updated_at, conversations.c.id, page)
         async with self._database.read() as connection:
-            return [record_of(Conversation, row) for row in (await connection.execute(query)).mappings()]
+            return [_conversation(row) for row in (await connection.execute(query)).mappings()]
 
-    async def rename(self, conversation_id: str, title: str) -> None:
+    async def rename(self, conversation_id: str, title: str, level: Level) -> None:
+        renamed = update(conversations).where(conversations.c.id == conversation_id)
         async with self._database.write() as connection:
-            await connection.execute(
-                update(conversations).where(conversations.c.id == conversation_id).values(title=title)
-            )
+            await connection.execute(renamed.values(title=title, title_level=level))
 
     async def remove(self, conversation_id: str) -> None:
         async with self._database.write() as connection:
@@ -73,13 +72,17 @@ class SqlConversations:
     async def history(self, conversation_id: str, levels: Sequence[Level], limit: int, before: datetime) -> list[Turn]:
         query = (
             select(turns)
-            .where(turns.c.conversation_id == conversation_id, turns.c.level.in_(levels))
+            .where(turns.c.conversation_id == conversation_id, turns.c.level.in_(levels), turns.c.lane.in_(levels))
             .where(turns.c.created_at < before)
             .where(turns.c.answer.is_not(None), turns.c.finish_reason != "cancelled")
             .order_by(turns.c.created_at.desc(), turns.c.id.desc())
             .limit(limit)
         )
         return (await self._turns(query))[::-1]
+
+    async def inherit(self, turn: Turn, sources: Sequence[str]) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(update(turns).where(turns.c.id == turn.id).values(inherited=list(sources)))
 
     async def complete(self, tenant: str, turn_id: str, answer: Answer, at: datetime) -> Turn | None:
         of_tenant = (
@@ -159,6 +162,10 @@ class SqlConversations:
     async def _turns(self, query: Any) -> list[Turn]:
         async with self._database.read() as connection:
             return [_turn(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _conversation(row: RowMapping) -> Conversation:
+    return record_of(Conversation, row, title_level=Level(row["title_level"]))
 
 
 def _turn(row: RowMapping) -> Turn:

@@ -54,8 +54,8 @@ async def post_question(
     reader = await present.now()
     turn = await _turn(body, reader, services, keyed)
     if "application/json" in accept and "text/event-stream" not in accept:
-        return await unless_gone(request, _whole(services, reader, turn, resumable=keyed.given))
-    return _events(services, present, turn, None)
+        return await unless_gone(request, _whole(services, present, turn, resumable=keyed.given))
+    return _events(services, present, reader, turn, None)
 
 
 async def _turn(body: QuestionIn, reader: Person, services: Services, keyed: Keyed) -> Turn:
@@ -71,17 +71,18 @@ async def _turn(body: QuestionIn, reader: Person, services: Services, keyed: Key
 @router.get("/requests/{request_id}/events", response_class=Response, responses=EVENT_STREAM)
 async def get_events(
     request_id: IdPath,
-    reader: PresentReader,
+    present: PresentReader,
     services: ServicesIn,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> Response:
     """The same events again, after `Last-Event-ID`; 204 when that was the last one."""
-    turn = await services.ask.find(await reader.now(), request_id)
+    reader = await present.now()
+    turn = await services.ask.find(reader, request_id)
     if last_event_id is not None and not _may_be_given(last_event_id):
         raise InvalidInputError("Last-Event-ID", "is not one that this stream gave")
     if Event("", id=last_event_id or "").terminal:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    return _events(services, reader, turn, last_event_id)
+    return _events(services, present, reader, turn, last_event_id)
 
 
 @router.delete("/requests/{request_id}", status_code=HTTPStatus.NO_CONTENT)
@@ -95,21 +96,23 @@ def _may_be_given(event_id: str) -> bool:
     return bool(_EVENT_ID.fullmatch(event_id)) and int(event_id.partition("-")[0]) <= _LAST_ATTEMPT
 
 
-def _events(services: Services, reader: Present[Person], turn: Turn, after: str | None) -> Response:
-    events = _while_allowed(services, reader, turn, services.listen.stream(turn, after))
+def _events(services: Services, present: Present[Person], reader: Person, turn: Turn, after: str | None) -> Response:
+    events = _while_allowed(services, present, reader, turn, services.listen.stream(turn, after))
     return event_stream(events, services.settings.heartbeat_seconds)
 
 
 async def _while_allowed(
-    services: Services, reader: Present[Person], turn: Turn, events: AsyncGenerator[Event]
+    services: Services, present: Present[Person], checked: Person, turn: Turn, events: AsyncGenerator[Event]
 ) -> AsyncGenerator[Event]:
-    """The events, until the reader may not have them any more. A silent stream tells nothing and ends at its next."""
-    checked: Person | None = None
+    """The events, until the reader may not have them any more. A silent stream tells nothing and ends at its next.
+
+    The turn is looked at again each time that its reader is: by then it can rest on what is not for them any more.
+    """
     async with aclosing(events):
         async for event in events:
             try:
-                if (now := await reader.now()) is not checked:
-                    services.ask.check(now, turn)
+                if (now := await present.now()) is not checked:
+                    await services.ask.find(now, turn.id)
                     checked = now
             except SluiceError as error:
                 yield Event("error", error.problem(turn.id))
@@ -117,11 +120,11 @@ async def _while_allowed(
             yield event
 
 
-async def _whole(services: Services, reader: Person, turn: Turn, *, resumable: bool) -> Response | AnswerOut:
+async def _whole(services: Services, present: Present[Person], turn: Turn, *, resumable: bool) -> Response | AnswerOut:
     event = await services.listen.whole(turn, resumable=resumable)
     if event.name == "error":
         return respond(event.data)
-    kept = await services.ask.find(reader, turn.id)
+    kept = await services.ask.find(await present.now(), turn.id)
     return AnswerOut.model_validate(
         {name: getattr(kept, name) for name in AnswerOut.model_fields if name != "answer_id"} | {"answer_id": kept.id}
     )

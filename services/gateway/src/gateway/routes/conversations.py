@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from gateway.errors import NotFoundError
 from gateway.records import Conversation, Person
@@ -20,7 +20,8 @@ router = APIRouter(prefix="/api/v1/chat", tags=["chat"])
 
 class ConversationOut(Output):
     id: str
-    title: str
+    title: str = Field(description="Empty when it is withheld.")
+    title_withheld: bool
     created_at: datetime
     updated_at: datetime
 
@@ -46,10 +47,17 @@ class TurnOut(Output):
     feedback: RatingOut | None = None
 
 
+class WithheldOut(Output):
+    """A turn that is above the clearance that the person has now."""
+
+    id: str
+    created_at: datetime
+    withheld: str = Field(description="The reason.")
+
+
 class ConversationWithTurns(ConversationOut):
-    turns: list[TurnOut]
-    withheld: int
-    """How many turns rest on what the person may not read any more."""
+    turns: list[TurnOut | WithheldOut]
+    withheld: int = Field(description="How many of the turns are withheld.")
 
 
 class Rename(Body):
@@ -65,7 +73,7 @@ class FeedbackIn(Body):
 @router.get("/conversations")
 async def get_conversations(reader: Reader, services: ServicesIn, page: PageIn) -> Listing[ConversationOut]:
     rows = await services.conversations.page(reader.id, page)
-    return listing(rows, page, ConversationOut.model_validate, lambda row: (row.updated_at, row.id))
+    return listing(rows, page, lambda row: _out(reader, row), lambda row: (row.updated_at, row.id))
 
 
 @router.get("/conversations/{conversation_id}")
@@ -73,16 +81,14 @@ async def get_conversation(conversation_id: IdPath, reader: Reader, services: Se
     conversation = await _find(services, reader, conversation_id)
     turns = await services.conversations.turns(conversation.id)
     ratings = await services.conversations.ratings(conversation.id)
-    readable = [
-        TurnOut.model_validate(asdict(turn) | {"feedback": ratings.get(turn.id)})
+    withheld = await services.ask.disclose.withheld(reader.tenant.id, reader.clearance, turns)
+    shown = [
+        WithheldOut(id=turn.id, created_at=turn.created_at, withheld=withheld[turn.id])
+        if turn.id in withheld
+        else TurnOut.model_validate(asdict(turn) | {"feedback": ratings.get(turn.id)})
         for turn in turns
-        if turn.level in reader.clearance.readable
     ]
-    return ConversationWithTurns(
-        **ConversationOut.model_validate(conversation).model_dump(),
-        turns=readable,
-        withheld=len(turns) - len(readable),
-    )
+    return ConversationWithTurns(**_out(reader, conversation).model_dump(), turns=shown, withheld=len(withheld))
 
 
 @router.patch("/conversations/{conversation_id}")
@@ -90,8 +96,8 @@ async def patch_conversation(
     conversation_id: IdPath, body: Rename, reader: Reader, services: ServicesIn
 ) -> ConversationOut:
     conversation = await _find(services, reader, conversation_id)
-    await services.conversations.rename(conversation.id, body.title)
-    return ConversationOut.model_validate(await _find(services, reader, conversation_id))
+    await services.conversations.rename(conversation.id, body.title, reader.clearance)
+    return _out(reader, await _find(services, reader, conversation_id))
 
 
 @router.delete("/conversations/{conversation_id}", status_code=HTTPStatus.NO_CONTENT)
@@ -105,6 +111,12 @@ async def post_feedback(answer_id: IdPath, body: FeedbackIn, reader: Reader, ser
     """A verdict replaces the one before."""
     turn = await services.ask.find(reader, answer_id)
     await services.conversations.rate(turn.id, **body.model_dump(), at=datetime.now(UTC))
+
+
+def _out(reader: Person, conversation: Conversation) -> ConversationOut:
+    withheld = reader.clearance < conversation.title_level
+    named = {name: getattr(conversation, name) for name in ("id", "created_at", "updated_at")}
+    return ConversationOut(title="" if withheld else conversation.title, title_withheld=withheld, **named)
 
 
 async def _find(services: Services, reader: Person, conversation_id: str) -> Conversation:
