@@ -46,7 +46,7 @@ async def ready(system: System, program: str) -> bool:
 
 
 def broker_of(system: System) -> redis.Redis:
-    return redis.Redis(port=int(system.environment["SLUICE_VALKEY_PORT"]), socket_timeout=5)
+    return redis.Redis.from_url(system.redis_url, socket_timeout=5)
 
 
 async def strike(figures: Figures, fault: Callable[[], Awaitable[None]], probe: Probe) -> None:

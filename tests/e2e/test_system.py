@@ -270,7 +270,7 @@ def test_each_stream_is_read_and_written_by_those_whom_the_table_names(
 ) -> None:
     vendors.fail_all()
     stocked.internal.ask("How much may an agent refund alone?")
-    client = redis.Redis(port=int(system.environment["SLUICE_VALKEY_PORT"]))
+    client = redis.Redis.from_url(system.redis_url)
     groups = {stream: [group["name"].decode() for group in client.xinfo_groups(stream)] for stream in GROUPS}
     assert groups == {stream: [receiver] for stream, receiver in GROUPS.items()}
     read = {stream for stream, number in system.samples("gateway", "sluice_stream_consumers").items() if number}
@@ -280,6 +280,8 @@ def test_each_stream_is_read_and_written_by_those_whom_the_table_names(
         written = {stream for stream, number in system.samples(service, "sluice_published_total").items() if number}
         assert written, service
         assert written <= may
+    refused = [entry for entry in client.acl_log() if entry["username"] != "operator"]
+    assert refused == [], "case 44: its least rights keep no service from its work"
 
 
 def test_the_first_admin_signs_in_with_the_password_from_the_settings(system: System) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from sluice.acl import users
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -20,6 +21,7 @@ SYSTEM = Path(__file__).parents[1] / "support" / "cli_system.py"
 
 class Stores:
     def __init__(self, state: Path) -> None:
+        self.state = state
         names = ("VALKEY", "CHROMA_EXTERNAL", "CHROMA_INTERNAL")
         self.ports = {name: free_port() for name in names}
         self.environment = {**os.environ, **{f"SLUICE_{name}_PORT": str(port) for name, port in self.ports.items()}}
@@ -39,7 +41,9 @@ class Stores:
         assert supervisor.returncode == 0, said
 
     def valkey(self) -> redis.Redis:
-        return redis.Redis(port=self.ports["VALKEY"], decode_responses=True)
+        password = (self.state / "keys/redis/operator.password").read_text()
+        port = self.ports["VALKEY"]
+        return redis.Redis(port=port, username="operator", password=password, decode_responses=True)
 
 
 @pytest.fixture
@@ -73,6 +77,18 @@ async def test_valkey_killed_with_9_comes_back_with_all_it_acknowledged(stores: 
         await until(lambda: stores.valkey().get("kept") == "yes", what="Valkey is back with its data")
 
 
-def test_valkey_listens_on_loopback_alone(stores: Stores) -> None:
+def test_valkey_listens_on_loopback_alone_and_knows_its_users_alone(stores: Stores) -> None:
+    """case 44: who names no user is refused, and each user's password stands in a file of its own."""
     with stores.running():
         assert stores.valkey().config_get("bind") == {"bind": "127.0.0.1"}
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=stores.ports["VALKEY"]).ping()
+        assert set(stores.valkey().acl_users()) == {*users(), "default"}
+    files = list((stores.state / "keys/redis").iterdir())
+    assert {file.name for file in files} == {"users.acl", *(f"{user}.password" for user in users())}
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert not [file for file in files if file.suffix == ".password" and file.read_text() in _acl(stores)]
+
+
+def _acl(stores: Stores) -> str:
+    return (stores.state / "keys/redis/users.acl").read_text()

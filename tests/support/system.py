@@ -59,6 +59,12 @@ class System:
     def state(self) -> Path:
         return Path(self.environment["SLUICE_STATE_DIR"])
 
+    @property
+    def redis_url(self) -> str:
+        """Redis as its operator."""
+        password = (self.state / "keys" / "redis" / "operator.password").read_text()
+        return f"redis://operator:{password}@127.0.0.1:{self.environment['SLUICE_VALKEY_PORT']}/0"
+
     def sluice(self, *arguments: str) -> list[str]:
         return [str(Path(sys.executable).with_name("sluice")), *arguments]
 

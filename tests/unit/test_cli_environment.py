@@ -1,13 +1,18 @@
 """Which process is given what: least is best."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from sluice.access import Level
+from sluice.acl import PRODUCER_USER
 from sluice.cli import programs as table
 from sluice.cli.programs import Program, Wave
+from sluice.cli.redis_users import write_acl
 from sluice.cli.settings import CliSettings
+from sluice.cli.state import StateFolder
+from sluice.errors import ConfigurationError
 
 SECRETS = {
     "GEMINI_API_KEY": "gemini-secret",
@@ -21,6 +26,7 @@ SECRETS = {
 }
 ENVIRONMENT = {"PATH": "/bin", "HOME": "/home/a", "AWS_SECRET_ACCESS_KEY": "foreign", "PORT": "1", **SECRETS}
 MODELS = {"GEMINI_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT"}
+REDIS_WAVES = (Wave.WORKERS, Wave.GATEWAY)
 ABOVE_EXTERNAL = {"SLUICE_INTERNAL_KEY_FILE", "SLUICE_CHROMA_INTERNAL_URL"}
 
 
@@ -127,6 +133,36 @@ def test_a_store_that_is_elsewhere_is_not_started(tmp_path: Path) -> None:
     assert {name for name, program in listed.items() if program.wave is Wave.STORES} == {"chroma-internal"}
     assert listed["gateway"].environment["SLUICE_REDIS_URL"] == "redis://elsewhere/0"
     assert listed["retriever-external"].environment["SLUICE_CHROMA_EXTERNAL_URL"] == "http://elsewhere"
+
+
+def test_each_process_is_a_user_of_its_own_for_redis(tmp_path: Path) -> None:
+    """case 44: its password is made once, and stands on no command line."""
+    listed = programs(tmp_path)
+    urls = {name: urlsplit(p.environment["SLUICE_REDIS_URL"]) for name, p in listed.items() if p.wave in REDIS_WAVES}
+    assert {name: url.username for name, url in urls.items()} == {name: name for name in urls}
+    assert len({url.password for url in urls.values()}) == len(urls) == 8
+    assert not [p for p in listed.values() for url in urls.values() if str(url.password) in " ".join(p.command)]
+    assert programs(tmp_path)["gateway"].environment["SLUICE_REDIS_URL"] == urls["gateway"].geturl()
+
+
+def test_a_redis_elsewhere_may_have_the_users_and_tls_too(tmp_path: Path) -> None:
+    write_acl(StateFolder(tmp_path))
+    settings = CliSettings.model_validate(
+        {
+            "state_dir": tmp_path,
+            "redis_url": "rediss://elsewhere/0",
+            "redis_users": True,
+            "redis_ca_file": "/etc/redis/ca.pem",
+        }
+    )
+    given = {p.name: p.environment.get("SLUICE_REDIS_URL") for p in table.table(settings, ENVIRONMENT)}
+    password = (tmp_path / "keys/redis/log-bridge.password").read_text()
+    assert given["log-bridge"] == f"rediss://log-bridge:{password}@elsewhere/0?ssl_ca_certs=%2Fetc%2Fredis%2Fca.pem"
+
+
+def test_without_its_users_password_a_command_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no password of Redis at .*/keys/redis/producer.password"):
+        CliSettings(state_dir=tmp_path).redis_of(PRODUCER_USER)
 
 
 def test_a_missing_package_is_told_with_what_to_do() -> None:

@@ -18,7 +18,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sluice.access import Level
+from sluice.errors import ConfigurationError
 from sluice.messages import MESSAGES, UNSIGNED
+from sluice.redis_address import address, read_password
 
 
 class Environment(BaseSettings):
@@ -43,7 +45,25 @@ class RetryRule(BaseModel):
         return timedelta(seconds=whole * random.uniform(0.5, 1.0))  # noqa: S311
 
 
-class CommonSettings(Environment):
+class RedisSettings(Environment):
+    """Who a process is for Redis, and whom it takes for Redis."""
+
+    redis_user: str | None = Field(default=None, description="User of Redis, when the URL names none.")
+    redis_password_file: Path | None = Field(default=None, description="File with the password of SLUICE_REDIS_USER.")
+    redis_ca_file: Path | None = Field(
+        default=None,
+        description="CA that a `rediss://` server's certificate is signed by, when the system knows it not.",
+    )
+
+    def redis_address(self, url: str) -> str:
+        """Raises ConfigurationError: these settings do not belong together, or there is no such password."""
+        if (self.redis_user is None) is not (self.redis_password_file is None):
+            raise ConfigurationError("SLUICE_REDIS_USER and SLUICE_REDIS_PASSWORD_FILE go together")
+        password = read_password(self.redis_password_file) if self.redis_password_file else ""
+        return address(url, user=self.redis_user, password=password, ca_file=self.redis_ca_file)
+
+
+class CommonSettings(RedisSettings):
     """What every service reads."""
 
     state_dir: Path = Field(default=Path(".sluice"), description="Folder of all state: keys, data, logs, run.")
@@ -86,6 +106,11 @@ class CommonSettings(Environment):
         description="Folder whose `passport*.pub` are the Ed25519 public keys that passports are verified with, or one"
         " such file; `<state>/keys`.",
     )
+
+    @model_validator(mode="after")
+    def _redis_is_complete(self) -> Self:
+        self.redis_url = SecretStr(self.redis_address(self.redis_url.get_secret_value()))
+        return self
 
     @field_validator("retry_streams")
     @classmethod

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from sluice.access import Level
+from sluice.acl import Process
 from sluice.cli.settings import CliSettings
 
 _SYSTEM = ("HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "USER_AGENT", "VIRTUAL_ENV")
@@ -35,6 +36,7 @@ _SET_HERE = (
     "SLUICE_HOST",
     "SLUICE_LANE",
     "SLUICE_CHROMA_",
+    "SLUICE_REDIS_",
     "SLUICE_API_KEY",
     "SLUICE_INTERNAL_KEY",
     "SLUICE_EXTERNAL_KEY",
@@ -60,7 +62,10 @@ def of_service(name: str, lane: Level | None, settings: CliSettings, environment
     if name == "frontend":
         return base(environment) | _of_page(settings, environment)
     given = base(environment) | _shared(name, environment)
-    given |= {"SLUICE_STATE_DIR": str(settings.state.root), "SLUICE_REDIS_URL": settings.redis}
+    given |= {
+        "SLUICE_STATE_DIR": str(settings.state.root),
+        "SLUICE_REDIS_URL": settings.redis_of(Process(name, lane).user),
+    }
     given |= {variable: environment[variable] for variable in _vendor(name, environment) if variable in environment}
     given |= _levels(name, lane, settings, environment)
     return given | ({"SLUICE_LANE": lane.value} if lane else {})

@@ -17,19 +17,19 @@ def create_keys(folder: Path) -> list[str]:
     `level-external.key` (32 random bytes), `operator.token` (url-safe text).
     """
     made = [
-        _create(folder / "passport.key", Ed25519PrivateKey.generate().private_bytes_raw()),
-        _create(folder / "level-internal.key", secrets.token_bytes(32)),
-        _create(folder / "level-external.key", secrets.token_bytes(32)),
-        _create(folder / "operator.token", secrets.token_urlsafe(32).encode()),
+        create(folder / "passport.key", Ed25519PrivateKey.generate().private_bytes_raw()),
+        create(folder / "level-internal.key", secrets.token_bytes(32)),
+        create(folder / "level-external.key", secrets.token_bytes(32)),
+        create(folder / "operator.token", secrets.token_urlsafe(32).encode()),
     ]
     private = Ed25519PrivateKey.from_private_bytes((folder / "passport.key").read_bytes())
     public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     if public not in [file.read_bytes() for file in folder.glob(PUBLIC_KEYS)]:
-        made.append(_create(folder / "passport.pub", public))
+        made.append(create(folder / "passport.pub", public))
     return [name for name in made if name]
 
 
-def _create(path: Path, content: bytes) -> str | None:
+def create(path: Path, content: bytes) -> str | None:
     """The name, if the file was not there. It appears whole or not at all, also when the power fails."""
     if path.exists():
         return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import httpx2
+from pydantic import SecretStr
 
 _PAUSE_SECONDS = 0.1
 
@@ -33,10 +34,12 @@ class HttpProbe:
 
 @dataclass(frozen=True)
 class PingProbe:
-    """Ready when a Redis or Valkey answers PING with PONG, which it does not while it loads its data."""
+    """Ready when a Redis or Valkey answers this user's PING with PONG, which it does not while it loads its data."""
 
     host: str
     port: int
+    user: str
+    password: SecretStr
 
     async def wait(self) -> None:
         while True:
@@ -49,7 +52,8 @@ class PingProbe:
     async def _ping(self) -> bytes:
         reader, writer = await asyncio.open_connection(self.host, self.port)
         try:
-            writer.write(b"PING\r\n")
+            writer.write(f"AUTH {self.user} {self.password.get_secret_value()}\r\nPING\r\n".encode())
+            await reader.readline()
             return await reader.readline()
         finally:
             writer.close()

@@ -6,11 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from pydantic import SecretStr
+
 from sluice.access import Level
+from sluice.acl import OPERATOR_USER
 from sluice.cli import environment as env
 from sluice.cli.probes import HttpProbe, PingProbe, Probe
+from sluice.cli.redis_users import write_acl
 from sluice.cli.settings import CliSettings
 from sluice.errors import ConfigurationError
+from sluice.redis_address import read_password
 
 # Chroma's own launcher imports its whole Python client first: a second and 75 MB more a server.
 _CHROMA = "import sys, chromadb_rust_bindings as chroma; chroma.cli(['chroma', *sys.argv[1:]])"
@@ -94,22 +99,25 @@ def _valkey(settings: CliSettings, environment: Mapping[str, str]) -> Program:
 
     folder = settings.state.data / "valkey"
     folder.mkdir(mode=0o700, exist_ok=True)
+    write_acl(settings.state)
     options = {
         "bind": "127.0.0.1",
         "port": str(settings.valkey_port),
         "dir": str(folder),
+        "aclfile": str(settings.state.redis_acl),
         "appendonly": "yes",
         "appendfsync": "always",
         "save": "",
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }
+    password = SecretStr(read_password(settings.state.redis_password(OPERATOR_USER)))
     return Program(
         name="valkey",
         wave=Wave.STORES,
         command=(str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))),
         environment=env.base(environment),
-        probe=PingProbe("127.0.0.1", settings.valkey_port),
+        probe=PingProbe("127.0.0.1", settings.valkey_port, OPERATOR_USER, password),
         port=settings.valkey_port,
         port_setting="SLUICE_VALKEY_PORT",
         service="valkey",

@@ -8,13 +8,15 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from sluice.acl import OPERATOR_USER
 from sluice.cli.state import StateFolder
-from sluice.settings import Environment
+from sluice.redis_address import address, read_password
+from sluice.settings import RedisSettings
 
 DOTENV = Path(".env")
 
 
-class CliSettings(Environment):
+class CliSettings(RedisSettings):
     """Ports and places of a system on one machine. The `.env` of the current folder yields to the environment."""
 
     model_config = SettingsConfigDict(env_file=DOTENV)
@@ -22,6 +24,9 @@ class CliSettings(Environment):
     state_dir: Path = Field(default=Path(".sluice"), description="Folder of all state: keys, data, logs, run.")
     host: str = Field(default="127.0.0.1", description="The address that the gateway and the page listen on.")
     redis_url: SecretStr | None = Field(default=None, description="Redis or Valkey to use; none starts one here.")
+    redis_users: bool = Field(
+        default=False, description="Whether that Redis has the users of `sluice redis acl`; one started here has them."
+    )
     chroma_external_url: str | None = Field(default=None, description="Chroma of EXTERNAL documents; none starts one.")
     chroma_internal_url: str | None = Field(default=None, description="Chroma of INTERNAL documents; none starts one.")
     gateway_url: str | None = Field(
@@ -66,9 +71,16 @@ class CliSettings(Environment):
 
     @property
     def redis(self) -> str:
-        if self.redis_url is not None:
-            return self.redis_url.get_secret_value()
-        return f"redis://127.0.0.1:{self.valkey_port}/0"
+        """Redis for the commands of who operates it."""
+        return self.redis_of(OPERATOR_USER)
+
+    def redis_of(self, user: str) -> str:
+        """Redis for one of its users. Raises ConfigurationError: this machine has no password of that user."""
+        if self.redis_url is not None and not self.redis_users:
+            return self.redis_address(self.redis_url.get_secret_value())
+        url = self.redis_url.get_secret_value() if self.redis_url else f"redis://127.0.0.1:{self.valkey_port}/0"
+        password = read_password(self.state.redis_password(user))
+        return address(url, user=user, password=password, ca_file=self.redis_ca_file)
 
     @property
     def chroma_external(self) -> str:

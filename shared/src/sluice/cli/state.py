@@ -39,6 +39,18 @@ class StateFolder:
         return self.keys / "operator.token"
 
     @property
+    def redis_users(self) -> Path:
+        """The ACL file and the users' passwords."""
+        return self.keys / "redis"
+
+    @property
+    def redis_acl(self) -> Path:
+        return self.redis_users / "users.acl"
+
+    def redis_password(self, user: str) -> Path:
+        return self.redis_users / f"{user}.password"
+
+    @property
     def first_admin_password(self) -> Path:
         return self.run / "first-admin-password"
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from sluice.access import Level, Right
+from sluice.acl import PRODUCER_USER
 from sluice.cli.gateway import gateway
 from sluice.cli.ingest.files import find
 from sluice.cli.ingest.run import Result, Run
@@ -51,7 +52,7 @@ def ingest(
     began, found = time.monotonic(), find(folder, recursive=recursive)
     with gateway(settings, api_key) as api:
         _check(api.get("/me"), access_level)
-        sender = Sender(api_key, access_level, api, redis_url or settings.redis, largest_offer)
+        sender = Sender(api_key, access_level, api, redis_url or settings.redis_of(PRODUCER_USER), largest_offer)
         with _progress(console, len(found.files)) as (step, say):
             run = Run(folder, access_level, api=api, sender=sender, patience=Patience(say), outstanding=outstanding)
             try:
