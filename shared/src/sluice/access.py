@@ -230,6 +230,10 @@ class PassportVerifier:
         verifier._find = find
         return verifier
 
+    def knows(self, kid: str) -> bool:
+        """Whether what this key signed is good now."""
+        return self._find(kid) is not None
+
     def verify(self, token: str, *, stream: str, job: str, asked: str) -> Passport:
         """The passport, if it was signed for this job, this content and this stream family, and has not expired.
 

@@ -22,6 +22,7 @@ from faststream.redis import RedisBroker, StreamSub
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from sluice.access import Level, PassportVerifier
+from sluice.alarms import Alarms
 from sluice.connection import connect, end
 from sluice.consumer import Arrival, Consumer, Delivery, Handler, OnDead, SignedConsumer, UnsignedConsumer
 from sluice.depths import Presence
@@ -67,6 +68,7 @@ class Broker:
         self._consumer = f"{service}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._verifier = verifier
         self.wire = Wire(keyring, verifier)
+        self._alarms = Alarms(self.publish_unsigned)
         self.places = Places(self.redis)
         self.room = Room(self.redis)
         self._publication = Publication(self.redis)
@@ -110,6 +112,7 @@ class Broker:
             tracing=self.tracing,
             alone=self._alone,
             wire=self.wire,
+            alarm=self._alarms,
         )
         self._subscribe(consumer, concurrency, prefetch)
 

@@ -17,6 +17,7 @@ from sluice.errors import (
     BrokerUnavailableError,
     DeadlineExceededError,
     InvalidMessageError,
+    InvalidPassportError,
     PermanentError,
     RemoteUnavailableError,
     SluiceError,
@@ -24,13 +25,13 @@ from sluice.errors import (
     TransientError,
 )
 from sluice.leases import Leases
-from sluice.messages import Message, Part, Unsigned
+from sluice.messages import Message, Part, PassportRefused, Unsigned
 from sluice.metrics import Meter, Outcome
 from sluice.replies import SupersededError
 from sluice.settings import CommonSettings
 from sluice.telemetry import log_context
 from sluice.tracing import Attributes, Tracing, note
-from sluice.wire import Opened, Received, Wire, invalid
+from sluice.wire import Opened, Received, SealedMessageError, Wire, invalid
 from sluice.workstream import Entry, Hold, WorkStream
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 _FIRM_SECONDS = 30.0
 _AGAIN_SECONDS = 0.5
+_ALARMING = (SealedMessageError, *InvalidPassportError.__subclasses__())
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Consumer(Generic[R, P, D]):
         """Told when a handler has ended, and its entry is about to be settled."""
 
     def read(self, entry: Entry) -> R:
-        """What can be known before anybody is let in. Raises InvalidMessageError."""
+        """What can be known before anybody is let in. Raises PermanentError."""
         raise NotImplementedError
 
     def admit(self, entry: Entry, received: R) -> "Admitted[P, D]":
@@ -159,8 +161,8 @@ class Consumer(Generic[R, P, D]):
         self._meter.delivered(entry.attempt)
         try:
             received = self.read(entry)
-        except InvalidMessageError as error:
-            await self._bury(entry, error)
+        except PermanentError as error:
+            await self._refuse(entry, None, error)
             return
         suspected = entry.crashes >= self._suspect
         with log_context(**self.context(received)), self._traced(entry, received):
@@ -227,7 +229,7 @@ class Consumer(Generic[R, P, D]):
         else:
             await self._done(entry, received, "done")
 
-    async def _refuse(self, entry: Entry, received: R, error: PermanentError) -> None:
+    async def _refuse(self, entry: Entry, received: R | None, error: PermanentError) -> None:
         await self._bury(entry, error)
 
     async def _admit_later(self, entry: Entry, error: Exception) -> None:
@@ -302,12 +304,17 @@ class Consumer(Generic[R, P, D]):
         note({"sluice.outcome": outcome, **told}, failed=error is not None)
 
 
-class SignedConsumer(Consumer[Received, M, Delivery]):
-    """Lets in what has a passport for it, and opens it then."""
+Alarm = Callable[[PassportRefused], Awaitable[None]]
 
-    def __init__(self, *arguments: Any, wire: Wire, **options: Any) -> None:
+
+class SignedConsumer(Consumer[Received, M, Delivery]):
+    """Lets in what has a passport for it, and opens it then. What may be forged raises the alarm."""
+
+    def __init__(self, *arguments: Any, wire: Wire, alarm: Alarm, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._wire = wire
+        self._alarm = alarm
+        self._meter.expect_refusals(error.type for error in _ALARMING)
 
     def read(self, entry: Entry) -> Received:
         return self._wire.read(self._kind, entry.body)
@@ -315,6 +322,8 @@ class SignedConsumer(Consumer[Received, M, Delivery]):
     def admit(self, entry: Entry, received: Received) -> Admitted[M, Delivery]:
         """What is forged ends silently. What has merely expired has somebody who waits for it."""
         opened: Opened[M] = self._wire.open(self._kind, self.work.stream, received)
+        if opened.expired is not None:
+            self._meter.refused(opened.expired.type)
         delivery = Delivery(entry.attempt, entry.queued_at, opened.passport)
         return Admitted(opened.message, delivery, opened.expired)
 
@@ -330,6 +339,13 @@ class SignedConsumer(Consumer[Received, M, Delivery]):
 
     def traceparent(self, received: Received) -> str | None:
         return received.envelope.traceparent
+
+    async def _refuse(self, entry: Entry, received: Received | None, error: PermanentError) -> None:
+        if isinstance(error, _ALARMING):
+            self._meter.refused(error.type)
+            message_id = received.envelope.message_id if received else entry.entry_id
+            await self._alarm(PassportRefused.of(self.work.stream, error.type, message_id))
+        await super()._refuse(entry, received, error)
 
 
 class UnsignedConsumer(Consumer[Any, Any, Arrival]):

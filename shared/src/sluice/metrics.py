@@ -1,5 +1,6 @@
 """What the consumers and publishers of this process count, a stream at a time. docs/operations.md lists all metrics."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from prometheus_client import Counter, Histogram
@@ -38,6 +39,10 @@ class Meter:
         self._outcomes[outcome].inc()
         if outcome == "dead":
             _DEAD.labels(self._stream, type(error).__name__).inc()
+
+    def expect_refusals(self, reasons: Iterable[str]) -> None:
+        for reason in reasons:
+            _REFUSED.labels(self._stream, reason)
 
     def refused(self, reason: str) -> None:
         _REFUSED.labels(self._stream, reason).inc()

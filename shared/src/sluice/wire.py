@@ -15,7 +15,15 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from sluice.access import Passport, PassportExpiredError, PassportVerifier, digest
-from sluice.errors import AccessDeniedError, InvalidMessageError, PermanentError, SealBrokenError
+from sluice.errors import (
+    AccessDeniedError,
+    InvalidMessageError,
+    PassportLaneError,
+    PassportMissingError,
+    PassportTenantError,
+    PermanentError,
+    SealBrokenError,
+)
 from sluice.messages import Envelope, Message
 from sluice.sealing import Keyring
 
@@ -70,11 +78,13 @@ class Wire:
         return json.dumps({**envelope, _SEALED: base64.b64encode(sealed).decode()})
 
     def read(self, kind: type[Message], body: bytes) -> Received:
-        """The envelope; nothing of it is proved yet. Raises InvalidMessageError."""
+        """The envelope; nothing of it is proved yet. Raises InvalidMessageError, PassportMissingError."""
         try:
             written = dict(from_json(body))
             return Received(Envelope.model_validate(written), written, written.pop(_SEALED, None))
         except ValidationError as error:
+            if [e["loc"] for e in error.errors()] == [("passport",)]:
+                raise PassportMissingError("this has no passport") from None
             raise invalid(kind.stream, error) from None
         except (ValueError, TypeError):
             raise InvalidMessageError(f"not a valid {kind.stream}: (body)") from None
@@ -90,7 +100,9 @@ class Wire:
         envelope = received.envelope
         passport = self._verifier.addressed(envelope.passport, stream=kind.stream, job=envelope.request_id)
         if envelope.tenant != passport.tenant:
-            raise InvalidMessageError("the message names another tenant than its passport")
+            raise PassportTenantError("the message names another tenant than its passport")
+        if stream not in (kind.stream, kind.stream_of(passport.clearance)):
+            raise PassportLaneError(f"the passport is for the {passport.clearance} lane")
         message = self._message(kind, stream, received, passport)
         try:
             self._verifier.verify(message.passport, stream=kind.stream, job=message.request_id, asked=message.asked)
