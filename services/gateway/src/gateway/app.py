@@ -67,6 +67,7 @@ from gateway.routes import (
     offers,
     operators,
     system,
+    trail,
     uploads,
 )
 from gateway.routes.streaming import stopping
@@ -76,6 +77,7 @@ from gateway.settings import GatewaySettings
 from gateway.submit import Submit
 from gateway.teach import Teach
 from gateway.tenants import FirstAdmin, ensure_first_admin
+from gateway.trail import Trail
 from gateway.waiting import Explain
 from sluice.access import PassportSigner, PassportVerifier
 from sluice.broker import Broker
@@ -120,6 +122,8 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     app.add_middleware(RequestContext, tracing=adapters.broker.tracing)
     for part in (identity, operators, dead_letters, indexes, keys, chat, conversations, knowledge, offers, fixes, logs):
         app.include_router(part.router)
+    app.include_router(trail.chains)
+    app.include_router(trail.router)
     app.include_router(uploads.create_router(settings))
     metrics = QueueMetrics(BrokerDepths(adapters.broker))
     app.include_router(system.create_router([adapters.database.ping, adapters.broker.check], metrics.exposition))
@@ -176,6 +180,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         fates=SqlOfferFates(adapters.database),
         principals=principals,
         audit=audit,
+        trail=Trail(accounts=accounts, trail=audit, audit=audit),
         idempotency=Idempotency(keys=SqlIdempotencyKeys(adapters.database)),
         limits=Limits.of(settings, gate, backlog),
         passwords=passwords,

@@ -29,6 +29,7 @@ from gateway.search_logs import SearchLogs
 from gateway.settings import GatewaySettings
 from gateway.submit import Submit
 from gateway.teach import Teach
+from gateway.trail import Trail
 from gateway.waiting import Explain
 
 
@@ -43,6 +44,7 @@ class Services:
     fates: OfferFates
     principals: Principals
     audit: AuditLog
+    trail: Trail
     idempotency: Idempotency
     limits: Limits
     passwords: Passwords

@@ -5,6 +5,7 @@ import sys
 import typer
 from rich.console import Console
 
+from sluice.cli.audit import audit_export, audit_verify
 from sluice.cli.dead import dead_discard, dead_list, dead_replay, dead_show
 from sluice.cli.demo.command import demo
 from sluice.cli.down import down
@@ -47,6 +48,14 @@ def create_app() -> typer.Typer:
     keyring.command("retire-passport")(retire_passport)
     app.add_typer(keyring, name="keys")
     app.add_typer(index, name="index")
+    redis = typer.Typer(no_args_is_help=True, help="The users of Redis.")
+    redis.callback()(_group)
+    redis.command("acl")(redis_acl)
+    app.add_typer(redis, name="redis")
+    audit = typer.Typer(no_args_is_help=True, help="The audit log: who did what, in chains that show a change.")
+    audit.command("verify")(audit_verify)
+    audit.command("export")(audit_export)
+    app.add_typer(audit, name="audit")
     app.add_typer(tenant, name="tenant")
     app.add_typer(dead, name="dead")
     app.add_typer(person, name="person")

@@ -62,6 +62,15 @@ class Gateway:
                 raise _refused(source.response)
             yield iter(source)
 
+    @contextmanager
+    def lines(self, path: str) -> Generator[Iterator[str]]:
+        """The lines that answer a GET, however many there are."""
+        with _reached(self._client), self._client.stream("GET", path) as response:
+            if response.is_error:
+                response.read()
+                raise _refused(response)
+            yield response.iter_lines()
+
     def _call(self, method: str, path: str, **content: Any) -> Any:
         with _reached(self._client):
             response = self._client.request(method, path, **content)
