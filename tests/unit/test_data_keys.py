@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -17,7 +19,7 @@ from tests.support.keys import KEYS, keyring
 
 INTERNAL, EXTERNAL = Level.INTERNAL, Level.EXTERNAL
 OLD, NEW = KeyFile(os.urandom(32)), KeyFile(os.urandom(32))
-ROW = {"tenant": "tenant-a", "level": INTERNAL, "row_id": "row"}
+ROW: dict[str, Any] = {"tenant": "tenant-a", "level": INTERNAL, "row_id": "row"}
 
 places = st.tuples(st.sampled_from(["tenant-a", "tenant-b", "tenant"]), st.sampled_from(Level), st.text(max_size=20))
 
@@ -113,9 +115,36 @@ def test_while_the_level_key_is_changed_the_old_and_the_new_one_open_what_is_mad
         Keyring({INTERNAL: [OLD]}, tmp_path).open(sealed, **ROW)
 
 
+def test_while_processes_take_up_another_level_key_in_turn_each_opens_what_each_one_sealed(tmp_path: Path) -> None:
+    """The steps of docs/operations.md, with two processes that are never stopped together."""
+    running, tenants = [Keyring({INTERNAL: [OLD]}, tmp_path) for _ in range(2)], count()
+    all_sealed: list[tuple[bytes, dict[str, Any]]] = []
+
+    def check() -> None:
+        for ring in running:
+            for tenant in ("tenant-a", f"tenant-{next(tenants)}"):  # an old data key, and one that it makes now
+                place = {**ROW, "tenant": tenant}
+                all_sealed.append((ring.seal(b"text", **place), place))
+        fresh = [Keyring(ring, tmp_path) for ring in held]  # knows nothing from before
+        assert {ring.open(sealed, **place) for ring in fresh for sealed, place in all_sealed} == {b"text"}
+
+    held: list[dict[Level, list[KeyFile]]] = [{INTERNAL: [OLD]}, {INTERNAL: [OLD]}]
+    check()
+    for step in ([OLD, NEW], [NEW]):
+        for process in range(2):
+            held[process] = {INTERNAL: step}
+            running[process] = Keyring(held[process], tmp_path)
+            check()
+        rewrap_all(keys_of(tmp_path, NEW, OLD))
+        check()
+    assert set(holders(tmp_path)) == {(NEW.key_id,)}
+
+
 CUT_OFF = """
 import os, sys
+from itertools import count
 from pathlib import Path
+from typing import Any
 from sluice.access import Level
 from sluice.sealing import DataKeys, KeyFile
 folder, new, old, before = Path(sys.argv[1]), *(bytes.fromhex(key) for key in sys.argv[2:4]), int(sys.argv[4])

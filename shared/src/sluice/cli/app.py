@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from sluice.cli.audit import audit_export, audit_verify
+from sluice.cli.data_keys import keys_rewrap, keys_rotate, keys_status
 from sluice.cli.dead import dead_discard, dead_list, dead_replay, dead_show
 from sluice.cli.demo.command import demo
 from sluice.cli.down import down
@@ -14,6 +15,7 @@ from sluice.cli.ingest.command import ingest
 from sluice.cli.make_keys import keys
 from sluice.cli.passport_keys import retire_passport, rotate_passport
 from sluice.cli.people import person_add, tenant_add, tenant_list
+from sluice.cli.redis_users import redis_acl
 from sluice.cli.selftest.command import selftest_leaks
 from sluice.cli.up import up
 from sluice.errors import SluiceError
@@ -44,10 +46,12 @@ def create_app() -> typer.Typer:
     app.add_typer(selftest, name="selftest")
     keyring = typer.Typer(invoke_without_command=True)
     keyring.callback()(keys)
+    keyring.command("status")(keys_status)
+    keyring.command("rotate")(keys_rotate)
+    keyring.command("rewrap")(keys_rewrap)
     keyring.command("rotate-passport")(rotate_passport)
     keyring.command("retire-passport")(retire_passport)
     app.add_typer(keyring, name="keys")
-    app.add_typer(index, name="index")
     redis = typer.Typer(no_args_is_help=True, help="The users of Redis.")
     redis.callback()(_group)
     redis.command("acl")(redis_acl)
@@ -56,6 +60,7 @@ def create_app() -> typer.Typer:
     audit.command("verify")(audit_verify)
     audit.command("export")(audit_export)
     app.add_typer(audit, name="audit")
+    app.add_typer(index, name="index")
     app.add_typer(tenant, name="tenant")
     app.add_typer(dead, name="dead")
     app.add_typer(person, name="person")

@@ -8,15 +8,16 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from sluice.access import Level
 from sluice.acl import OPERATOR_USER
 from sluice.cli.state import StateFolder
 from sluice.redis_address import address, read_password
-from sluice.settings import RedisSettings
+from sluice.settings import KeySettings, RedisSettings
 
 DOTENV = Path(".env")
 
 
-class CliSettings(RedisSettings):
+class CliSettings(RedisSettings, KeySettings):
     """Ports and places of a system on one machine. The `.env` of the current folder yields to the environment."""
 
     model_config = SettingsConfigDict(env_file=DOTENV)
@@ -58,6 +59,12 @@ class CliSettings(RedisSettings):
     @property
     def state(self) -> StateFolder:
         return StateFolder(self.state_dir.absolute())
+
+    @property
+    def key_files(self) -> dict[Level, tuple[Path, ...]]:
+        """Of both levels; by default they lie where `sluice up` makes them."""
+        made = {level: (self.state.keys / f"level-{level.lower()}.key",) for level in Level}
+        return made | self.level_key_files
 
     @property
     def gateway(self) -> str:

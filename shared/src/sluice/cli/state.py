@@ -19,6 +19,11 @@ class StateFolder:
         return self.root / "data"
 
     @property
+    def data_keys(self) -> Path:
+        """The wrapped ones, which rows are sealed with."""
+        return self.data / "keys"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 

@@ -74,14 +74,15 @@ class DataKeys:
             self._opened[place] = _unwrap(_read(path), wrappers, place)
         return self._opened[place]
 
-    def rewrap(self, info: DataKeyInfo) -> None:
-        """From now on the first of this process's key-encryption keys opens it, and no other."""
+    def rewrap(self, info: DataKeyInfo) -> bool:
+        """From now on the first of this process's key-encryption keys opens it, and no other; False if it was so."""
         first = self._wrappers_of(info.level)[:1]
         if info.key_ids == (first[0].key_id,):
-            return
+            return False
         key = self.key(info.tenant, info.level, info.name)
         record = _record(key, first, (info.level, info.tenant, info.name))
         files.replace(self._path(info.tenant, info.level, info.name), record)
+        return True
 
     def all(self) -> Iterator[DataKeyInfo]:
         """Of all levels and tenants, opened or not."""
