@@ -42,7 +42,7 @@ class DataKeys:
         self._wrappers = {level: tuple(given) for level, given in wrappers.items() if given}
         self._folder = folder
         self._opened: dict[tuple[Level, str, str], bytes] = {}
-        self._highest: dict[tuple[Level, str], int] = {}
+        self._highest: dict[tuple[Level, str], tuple[int, Path]] = {}
 
     @property
     def levels(self) -> frozenset[Level]:
@@ -99,10 +99,11 @@ class DataKeys:
 
     def _highest_of(self, tenant: str, level: Level) -> int:
         """Looks for the next number each time: another process may have rotated. Keys are never removed singly."""
-        number = self._highest.get((level, tenant), 0)
-        while self._path(tenant, level, str(number + 1)).exists():
+        number, upcoming = self._highest.get((level, tenant)) or (0, self._path(tenant, level, "1"))
+        while upcoming.exists():
             number += 1
-        self._highest[level, tenant] = number
+            upcoming = self._path(tenant, level, str(number + 1))
+        self._highest[level, tenant] = number, upcoming
         return number
 
     def _path(self, tenant: str, level: Level, name: str) -> Path:
