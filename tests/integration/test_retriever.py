@@ -14,7 +14,7 @@ from sluice.access import Level, Right
 from sluice.broker import Broker, Delivery
 from sluice.embedding import Embedder, create_embedder
 from sluice.index import Index, IndexedChunk
-from sluice.messages import Fix, QuestionAsked, QuestionGrounded
+from sluice.messages import Fix, QuestionAsked, QuestionGrounded, RetrievalRecorded
 from sluice.replies import Event
 from sluice.settings import CommonSettings, EmbeddingSettings
 from tests.support.identity import Office, passport
@@ -80,8 +80,16 @@ async def asked(valkey: RedisServer, office: Office, index: Index, embedder: Emb
     for lane in Level:
         register(retriever, Retrieve(index, embedder, 6, 0.75), lane=lane, concurrency=2)
         router.consume(QuestionGrounded, keep, lane=lane)
-    await retriever.start()
-    await router.start()
+    gateway = Broker(settings, service="gateway", verifier=office.verifier, keyring=office.keyring)
+    recorded: dict[str, RetrievalRecorded] = {}
+
+    async def note(message: RetrievalRecorded, _: Delivery) -> None:
+        recorded[message.request_id] = message
+
+    gateway.consume(RetrievalRecorded, note)
+    brokers = (retriever, router, gateway)
+    for broker in brokers:
+        await broker.start()
 
     async def ask(question: str, clearance: Level, **changes: Any) -> Any:
         tenant = index.tenant  # pyright: ignore[reportAttributeAccessIssue]
@@ -94,15 +102,16 @@ async def asked(valkey: RedisServer, office: Office, index: Index, embedder: Emb
             if message.request_id in grounded:
                 return grounded[message.request_id]
             if await retriever.replies.finished(clearance, message.request_id):
-                return await retriever.replies.terminal(clearance, message.request_id)
+                return await retriever.replies.terminal(message.tenant, clearance, message.request_id)
             return None
 
         return await until(answered)
 
+    ask.recorded = recorded  # pyright: ignore[reportFunctionMemberAccess]
     ask.replies = retriever.replies  # pyright: ignore[reportFunctionMemberAccess]
     yield ask
-    await retriever.stop()
-    await router.stop()
+    for broker in brokers:
+        await broker.stop()
 
 
 async def test_the_same_question_is_grounded_on_what_each_may_read(asked: Any) -> None:
@@ -111,6 +120,17 @@ async def test_the_same_question_is_grounded_on_what_each_may_read(asked: Any) -
     assert {p.access_level for p in internal.passages} == {Level.INTERNAL, Level.EXTERNAL}
     assert [p.text for p in external.passages] == [TEXTS[Level.EXTERNAL]]
     assert internal.passages[0].text == TEXTS[Level.INTERNAL]
+
+
+async def test_what_was_found_and_where_is_told_to_the_audit_log_by_ids_alone(asked: Any, index: Index) -> None:
+    tenant = index.tenant  # pyright: ignore[reportAttributeAccessIssue]
+    for clearance in Level:
+        grounded = await asked("What may an agent refund?", clearance)
+        recorded: RetrievalRecorded = await until(lambda r=grounded.request_id: asked.recorded.get(r))
+        told = [(p.passage_id, p.document_id, p.access_level) for p in recorded.passages]
+        assert told == [(p.chunk_id, p.document_id, p.access_level) for p in grounded.passages]
+        assert set(recorded.collections) == {f"{tenant}.{level.lower()}.chunks" for level in clearance.readable}
+        assert not any(text in recorded.model_dump_json() for text in (*TEXTS.values(), "may an agent"))
 
 
 async def test_a_person_without_the_right_to_read_is_refused_with_an_error(asked: Any) -> None:
@@ -132,7 +152,9 @@ async def test_a_taught_fix_comes_first_for_a_question_in_other_words(
 
 
 async def test_a_question_that_is_begun_again_is_grounded_although_its_lost_run_has_replied(asked: Any) -> None:
-    await asked.replies.writer(Level.EXTERNAL, "begun-again", 5).append(Event("token", {"text": "Lost", "attempt": 9}))
+    await asked.replies.writer("tenant-a", Level.EXTERNAL, "begun-again", 5).append(
+        Event("token", {"text": "Lost", "attempt": 9})
+    )
     grounded = await asked("How long do refunds take?", Level.EXTERNAL, request_id="begun-again", run=2)
     assert (grounded.run, len(grounded.passages) > 0) == (2, True)
 

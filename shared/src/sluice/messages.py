@@ -179,6 +179,35 @@ class AnswerCompleted(Message):
     """An answer for the gateway to keep; `level` is the highest of what it rests on, history included."""
 
     stream = "answers.completed.v1"
+class Retrieved(Part):
+    """A passage that was found, without its text."""
+
+    passage_id: str
+    document_id: str
+    access_level: Level
+    fix: bool = False
+
+
+class RetrievalRecorded(Message):
+    """Which passages were found for a question, and where was looked, for the audit log: ids and never a text.
+
+    It names what was asked by its digest, as the passport does.
+    """
+
+    stream = "audit.retrievals.v1"
+    laned = False
+    expires = False
+    bound = ("question_digest",)
+    question_digest: str
+    collections: tuple[str, ...] = ()
+    passages: tuple[Retrieved, ...] = ()
+    restoring: bool = False
+
+    @property
+    def asked(self) -> str:
+        return self.question_digest
+
+
     laned = False
     expires = False
     bound = ("question",)
@@ -401,6 +430,7 @@ MESSAGES: tuple[type[Message], ...] = (
     DocumentDeleted,
     DocumentProgress,
     FixTaught,
+    RetrievalRecorded,
     FixWithdrawn,
     FixIndexed,
     LogsSearched,

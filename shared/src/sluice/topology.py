@@ -23,6 +23,7 @@ from sluice.messages import (
     QuestionAsked,
     QuestionFollowedUp,
     QuestionGrounded,
+    RetrievalRecorded,
     Unsigned,
 )
 
@@ -61,6 +62,7 @@ FLOWS: tuple[Flow, ...] = (
     Flow(QuestionFollowedUp, ("gateway",), "llm-router", "a question that rests on earlier turns"),
     Flow(QuestionAsked, ("gateway", "llm-router"), "retriever", "a question that stands alone"),
     Flow(QuestionGrounded, ("retriever",), "llm-router", "the question with its passages"),
+    Flow(RetrievalRecorded, ("retriever",), "gateway", "which passages were found, for the audit log"),
     Flow(AnswerCompleted, ("llm-router",), "gateway", "the whole answer, to keep"),
     Flow(DocumentOffered, (PRODUCER,), "gateway", "a document that a bulk producer offers"),
     Flow(DocumentSubmitted, ("gateway",), "ingest-worker", "a document to read"),

@@ -272,6 +272,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
         await adapters.broker.stop()
         await adapters.database.close()
         logger.info("service.stopped")
+            accounts=services.accounts,
 
     return lifespan
 

@@ -17,10 +17,11 @@ from sluice.messages import (
     QuestionAsked,
     QuestionFollowedUp,
     QuestionGrounded,
+    RetrievalRecorded,
     message_id_of,
 )
 
-_KINDS = (QuestionAsked, QuestionFollowedUp, QuestionGrounded, AnswerCompleted)
+_KINDS = (QuestionAsked, QuestionFollowedUp, QuestionGrounded, RetrievalRecorded, AnswerCompleted)
 _TITLE_LENGTH = 80
 
 

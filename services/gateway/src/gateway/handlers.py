@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from gateway.indexes import Indexes
 from gateway.keep import keep_answer, keep_failure
 from gateway.offers import TakeOffer
-from gateway.ports import AuditLog, Catalog, Conversations, Fixes, Replies
+from gateway.ports import Accounts, AuditLog, Catalog, Conversations, Fixes, Replies
 from gateway.refusals import record_refusal
+from gateway.retrievals import record_retrieval
 from sluice.broker import Arrival, Broker, Delivery
 from sluice.errors import SluiceError
 from sluice.messages import (
@@ -20,6 +21,7 @@ from sluice.messages import (
     IndexDamaged,
     IndexProgress,
     PassportRefused,
+    RetrievalRecorded,
 )
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Handlers:
     take_offer: TakeOffer
     job_ended: Callable[[], None]
     indexes: Indexes
+    accounts: Accounts
     audit: AuditLog
 
     def register(self, broker: Broker) -> None:
@@ -47,6 +50,7 @@ class Handlers:
             patient=True,
         )
         broker.consume(DocumentProgress, self.on_document_progress, concurrency=4, prefetch=16, patient=True)
+        broker.consume(RetrievalRecorded, self.on_retrieval_recorded, concurrency=4, prefetch=16, patient=True)
         broker.consume(FixIndexed, self.on_fix_indexed, patient=True)
         broker.consume(IndexProgress, self.on_index_progress, patient=True)
         broker.consume_unsigned(IndexDamaged, self.on_index_damaged, patient=True, most_bytes=_HINT_BYTES)
@@ -81,6 +85,9 @@ class Handlers:
         await self.indexes.mend(message, datetime.now(UTC))
 
     async def on_passport_refused(self, message: PassportRefused, arrival: Arrival) -> None:
+    async def on_retrieval_recorded(self, message: RetrievalRecorded, delivery: Delivery) -> None:
+        await record_retrieval(self.accounts, self.audit, message, delivery.passport)
+
         await record_refusal(self.audit, message, arrival.queued_at)
 
     async def on_document_offered(self, message: DocumentOffered, arrival: Arrival) -> None:

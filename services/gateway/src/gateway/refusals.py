@@ -23,11 +23,12 @@ async def record_refusal(audit: AuditLog, refused: PassportRefused, now: datetim
             action="passport.refused",
             target=refused.refused_on,
             detail={"reason": refused.reason, "message_id": refused.message_id},
+            once=_bounded_name(refused, now),
         )
     )
 
 
-def bounded_name(refused: PassportRefused, now: datetime) -> str:
+def _bounded_name(refused: PassportRefused, now: datetime) -> str:
     """Names that are the same for all but a bounded number of hints a minute."""
     bucket = hashlib.sha256(refused.message_id.encode()).digest()[0] % _A_MINUTE
     minute = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")

@@ -1,11 +1,11 @@
 """Questions in, grounded questions out."""
 
 from retriever.retrieve import Retrieve
-from sluice.access import Level, Right
+from sluice.access import Level, Right, digest
 from sluice.broker import Broker, Delivery
 from sluice.errors import AccessDeniedError, SluiceError
 from sluice.index import Found
-from sluice.messages import QuestionAsked, QuestionGrounded
+from sluice.messages import QuestionAsked, QuestionGrounded, RetrievalRecorded, Retrieved
 from sluice.replies import CancelledByClientError, Event
 
 _PATIENT_ATTEMPTS = 2
@@ -26,6 +26,7 @@ def register(broker: Broker, retrieve: Retrieve, *, lane: Level, concurrency: in
         do_without = delivery.attempt > _PATIENT_ATTEMPTS
         found = await retrieve(message.search_query, delivery.passport.scope, do_without=do_without)
         await broker.publish(_grounded(message, found))
+        await broker.publish(_recorded(message, found))  # before it is given to anybody
 
     async def on_dead(message: QuestionAsked, delivery: Delivery, error: SluiceError) -> None:
         await broker.replies.fail(delivery.lane, message.request_id, error)
@@ -34,6 +35,23 @@ def register(broker: Broker, retrieve: Retrieve, *, lane: Level, concurrency: in
 
 
 def _grounded(message: QuestionAsked, found: Found) -> QuestionGrounded:
+def _recorded(message: QuestionAsked, found: Found) -> RetrievalRecorded:
+    """One a request and result: an attempt that found something else is told too."""
+    passages = tuple(
+        Retrieved(passage_id=p.chunk_id, document_id=p.document_id, access_level=p.access_level, fix=p.fix)
+        for p in found.passages
+    )
+    step = digest([*found.collections, *(passage.passage_id for passage in passages)])
+    return message.follow(
+        RetrievalRecorded,
+        step,
+        question_digest=message.asked,
+        collections=found.collections,
+        passages=passages,
+        restoring=found.restoring,
+    )
+
+
     return message.follow(
         QuestionGrounded,
         question=message.question,

@@ -39,4 +39,4 @@ class Retrieve:
             )
         matching = [fix for fix in fixes.passages if fix.score >= self.fix_threshold]
         passages = [*matching, *chunks.passages][: self.passages]
-        return Found(passages, fixes.restoring or chunks.restoring)
+        return Found(passages, fixes.restoring or chunks.restoring, fixes.collections + chunks.collections)

@@ -40,10 +40,14 @@ class BeingRestoredError(TransientError):
 
 @dataclass(frozen=True)
 class Found:
-    """The nearest passages, nearest first; `restoring`: a part of what the scope may read could not be read."""
+    """The nearest passages, nearest first; `restoring`: a part of what the scope may read could not be read.
+
+    `collections` were looked into.
+    """
 
     passages: list[Passage]
     restoring: bool = False
+    collections: tuple[str, ...] = ()
 
 
 class Index:
@@ -130,7 +134,8 @@ class Index:
         )
         passages = [passage for part in found for passage in part.passages]
         nearest = sorted(passages, key=lambda passage: -passage.score)[:limit]
-        return Found(nearest, any(part.restoring for part in found))
+        collections = tuple(name for part in found for name in part.collections)
+        return Found(nearest, any(part.restoring for part in found), collections)
 
     async def _query(
         self, scope: Scope, level: Level, kind: Kind, vector: Vector, limit: int, *, do_without: bool
@@ -150,7 +155,8 @@ class Index:
             if do_without:
                 return Found([], restoring=True)
             raise
-        return Found([self._sealer.passage(scope, level, hit) for hit in hits])
+        passages = [self._sealer.passage(scope, level, hit) for hit in hits]
+        return Found(passages, collections=(str(copies.active),))
 
     async def _hits(self, server: Server, copy: Copy, vector: Vector, limit: int) -> list[Hit]:
         where = {"access_level": copy.name.level.value}

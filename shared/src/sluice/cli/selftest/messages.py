@@ -18,6 +18,7 @@ from sluice.cli.selftest.stage import API, Stage
 STREAMS = (
     "answers.completed.v1",
     "audit.refusals.v1",
+    "audit.retrievals.v1",
     "documents.deleted.v1.external",
     "documents.deleted.v1.internal",
     "documents.offered.v1",

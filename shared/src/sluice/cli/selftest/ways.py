@@ -123,6 +123,12 @@ WAYS: tuple[Way, ...] = (
         Call("GET", "/api/v1/indexes/tasks/{task_id}", fill={"task_id": "1"}),
     ),
     _of(
+        "the audit log",
+        Call("GET", "/api/v1/audit"),
+        Call("GET", "/api/v1/audit/chains"),
+        Call("GET", "/api/v1/audit/chains/{chain}/records", fill={"chain": "system"}),
+    ),
+    _of(
         "health and documentation",
         *(Call("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/asyncapi", "/docs", "/openapi.json")),
     ),
