@@ -77,22 +77,22 @@ def smuggled_chat(stage: Stage, record: Record) -> None:
 
 
 def chat(stage: Stage, record: Record) -> None:
-    """What was planted, asked for straight out: as a stream, and as a whole."""
+    """What was planted, asked for straight out: as a stream, and once as a whole."""
+    questions = sorted({canary.question for canary in stage.canaries})
     for asker in stage.askers:
-        for canary in stage.canaries:
-            for headers in ({}, _JSON):
-                record.send(asker, "POST", f"{API}/chat", json={"question": canary.question}, headers=headers)
+        for number, question in enumerate(questions):
+            headers = _JSON if number == 0 else {}
+            record.send(asker, "POST", f"{API}/chat", json={"question": question}, headers=headers)
 
 
 def follow_up(stage: Stage, record: Record) -> None:
     """In a conversation of one's own, and in one of somebody else's."""
+    secret = stage.of(stage.host.tenant, "document", Level.INTERNAL)
     for asker in stage.readers:
-        for canary in stage.canaries[:2]:
-            own = record.send(asker, "POST", f"{API}/chat", json={"question": canary.question}, headers=_JSON)
-            conversation = _field(own.body, "conversation_id")
-            for question in ("And who else may pass there?", f"And the {canary.topic}?"):
-                continued = {"question": question, "conversation_id": conversation}
-                record.send(asker, "POST", f"{API}/chat", json=continued, headers=_JSON)
+        own = record.send(asker, "POST", f"{API}/chat", json={"question": secret.question}, headers=_JSON)
+        if conversation := _field(own.body, "conversation_id"):
+            continued = {"question": f"And of the {secret.topic}?", "conversation_id": conversation}
+            record.send(asker, "POST", f"{API}/chat", json=continued, headers=_JSON)
         for thing in stage.forbidden_things(asker, "conversation_id"):
             stolen = {"question": "And what was it again?", "conversation_id": thing.id}
             record.take(asker, "POST", f"{API}/chat", thing, json=stolen)
