@@ -207,7 +207,7 @@ async def test_a_key_writes_its_own_tenant_and_levels_alone(gateway: RunningGate
 
 
 async def test_fates_are_the_keys_own(gateway: RunningGateway, workers: Workers) -> None:
-    """case 8: another key of the same tenant sees nothing, and so does a person."""
+    """cases 4 and 8: another key of the same tenant sees nothing, one by one or many at once; nor does a person."""
     async with producing(gateway) as producer, producing(gateway) as other, await gateway.admin() as admin:
         names: list[str] = []
         for number in range(3):  # each taken before the next is sent: those that come together are taken in any order
@@ -215,6 +215,7 @@ async def test_fates_are_the_keys_own(gateway: RunningGateway, workers: Workers)
             await workers.take(BulkDocumentSubmitted)
             await producer.fate(names[-1], "queued")
         assert (await other.http.get(OFFERS)).json()["items"] == []
+        assert (await other.http.get(OFFERS, params={"idempotency_key": names})).json()["items"] == []
         assert (await other.http.get(f"{OFFERS}/{names[0]}")).status_code == 404
         assert (await admin.get(OFFERS)).status_code == 403
         page = (await producer.http.get(OFFERS, params={"limit": 2})).json()

@@ -14,6 +14,7 @@ def passage(text: str, title: str = "Help", **fields: object) -> Passage:
 
 
 def test_passages_are_numbered_in_their_order_and_labelled_with_title_and_level() -> None:
+    """case 38: what EXTERNAL people may have written stands beside INTERNAL passages as what it is."""
     first, second = passage("One."), passage("Two.", "Costs", access_level=Level.INTERNAL, page=4, fix=True)
     user = grounded_prompt(Inquiry("What?", "What?", passages=(first, second)), 10).user
     labels = re.findall(r"<passage-\w+ (\{.*\})>\n(.*)\n</passage", user)

@@ -13,7 +13,8 @@ from sluice.access import Level
 from sluice.cli.selftest.askers import Asker, Reply, ask
 from sluice.cli.selftest.forging import Body, forgeries, renamed
 from sluice.cli.selftest.record import CannotTryError, Record
-from sluice.cli.selftest.stage import API, Stage
+from sluice.cli.selftest.stage import API, PREFIX, Stage
+from sluice.workstream import Keys
 
 STREAMS = (
     "answers.completed.v1",
@@ -73,7 +74,7 @@ def forge(stage: Stage, record: Record) -> None:
     _until_taken(stage, client, written)
     for path in (f"{API}/chat/requests/{request_id}/events", f"{API}/chat/conversations"):
         record.send(outsider, "GET", path, template=path.replace(request_id, "{request_id}"))
-    _discard(client, written, {stolen["message_id"], *(body["message_id"] for _, body in made)})
+    _discard(client, written)
 
 
 def read_all(stage: Stage, record: Record) -> None:
@@ -143,12 +144,14 @@ def _until_taken(stage: Stage, client: Client, written: dict[str, list[bytes]]) 
         time.sleep(_PAUSE_SECONDS)
 
 
-def _discard(client: Client, written: dict[str, list[bytes]], _: set[str]) -> None:
+def _discard(client: Client, written: dict[str, list[bytes]]) -> None:
     """The dead letters that the forgeries became."""
     for stream, entries in written.items():
-        for letter, fields in client.xrange(f"{stream}:dead", min=entries[0]):
-            if _body(fields, "") is None and b"leak-selftest" in fields.get(b"__data__", b""):
-                client.xdel(f"{stream}:dead", letter)
+        keys = Keys(stream)
+        for letter, fields in client.xrange(keys.dead, min=entries[0]):
+            if PREFIX.encode() in fields.get(b"__data__", b""):
+                client.xdel(keys.dead, letter)
+                client.hdel(keys.places, fields.get(b"id", b""))
 
 
 def _values(client: Client) -> Iterator[bytes]:
