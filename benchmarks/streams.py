@@ -53,8 +53,6 @@ class Measured:
 
 @asynccontextmanager
 async def gateway(folder: Path, valkey: RedisServer) -> AsyncIterator[Measured]:
-    (folder / "keys").mkdir(parents=True)
-    create_keys(folder / "keys")
     port = free_port()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
     environment = {
@@ -82,9 +80,9 @@ async def gateway(folder: Path, valkey: RedisServer) -> AsyncIterator[Measured]:
 
 
 @asynccontextmanager
-async def blocked_reads(valkey: RedisServer) -> AsyncIterator[Measured]:
+async def blocked_reads(state: Path, valkey: RedisServer) -> AsyncIterator[Measured]:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.blocked_reads", valkey.url, str(port)]
+    command = [sys.executable, "-m", "benchmarks.blocked_reads", valkey.url, str(port), str(state)]
     process = subprocess.Popen(command)  # noqa: ASYNC220
     try:
         await until(lambda: _ready(port), seconds=40, what="the baseline")
@@ -153,13 +151,16 @@ async def measure(
     folder: Path, asked: argparse.Namespace
 ) -> tuple[dict[str, float], dict[str, list[dict[str, float]]]]:
     rounds: dict[str, list[dict[str, float]]] = defaultdict(list)
+    state = folder / "state"
+    (state / "keys").mkdir(parents=True)
+    create_keys(state / "keys")
     with running(valkey_server(folder / "valkey")) as valkey:
         clients = await Child.start("benchmarks.sse_clients")
-        writer = await Child.start("benchmarks.token_writer", valkey.url)
+        writer = await Child.start("benchmarks.token_writer", valkey.url, str(state))
         bench = Bench(valkey, clients, writer, asked.rate, asked.seconds)
         alone = await generator(writer, clients)
         print("load generator alone", alone, flush=True)
-        async with gateway(folder / "state", valkey) as ours, blocked_reads(valkey) as baseline:
+        async with gateway(state, valkey) as ours, blocked_reads(state, valkey) as baseline:
             await bench.round(ours, 10)
             for _ in range(asked.rounds):
                 for name, server, streams in (

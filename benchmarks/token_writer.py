@@ -8,6 +8,7 @@ import random
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -16,8 +17,10 @@ from benchmarks.figures import percentile
 from sluice.access import Level
 from sluice.connection import connect
 from sluice.replies import Event, ReplyLog, ReplyWriter
+from sluice.sealing import Keyring
 
 LANE = Level.INTERNAL
+TENANT = "default"
 _TICK_SECONDS = 0.01
 
 
@@ -39,7 +42,9 @@ class _Stream:
 async def write(replies: ReplyLog, request_ids: list[str], rate: float, seconds: float) -> dict[str, float]:
     """Writes at the rate to all of them, from random moments on; then ends each. Tells how late it was itself."""
     begins, count = time.monotonic() + 0.5, int(rate * seconds)
-    streams = [_Stream(id_, replies.writer(LANE, id_, 1), begins + random.random() / rate) for id_ in request_ids]
+    streams = [
+        _Stream(id_, replies.writer(TENANT, LANE, id_, 1), begins + random.random() / rate) for id_ in request_ids
+    ]
     late: list[float] = []
     while open_streams := [stream for stream in streams if stream.written < count]:
         now = time.monotonic()
@@ -47,7 +52,7 @@ async def write(replies: ReplyLog, request_ids: list[str], rate: float, seconds:
         await asyncio.gather(*[_append(stream, tokens, late) for stream, tokens in writes if tokens])
         await asyncio.sleep(max(0.0, now + _TICK_SECONDS - time.monotonic()))
     took = time.monotonic() - begins
-    await asyncio.gather(*[replies.finish(LANE, stream.request_id, Event("done")) for stream in streams])
+    await asyncio.gather(*[replies.finish(TENANT, LANE, stream.request_id, Event("done")) for stream in streams])
     late.sort()
     return {"tokens_per_s": len(streams) * count / took, "late_p95_ms": percentile(late, 0.95) * 1000}
 
@@ -58,7 +63,7 @@ async def capacity(replies: ReplyLog, streams: int, seconds: float) -> float:
 
     async def one(number: int) -> None:
         nonlocal written
-        writer = replies.writer(LANE, f"capacity-{number}", 1)
+        writer = replies.writer(TENANT, LANE, f"capacity-{number}", 1)
         while (now := time.monotonic()) < ends:
             await writer.append(Event("token", {"text": f"{written}@{now:.4f} ", "attempt": 1}))
             written += 1
@@ -73,9 +78,14 @@ async def _append(stream: _Stream, tokens: list[tuple[int, float]], late: list[f
     late += [time.monotonic() - due for _, due in tokens]
 
 
-async def serve(url: str) -> None:
+def keyring_of(state: Path) -> Keyring:
+    """What the lane has in a system whose state lies there."""
+    return Keyring.from_files({LANE: (state / "keys" / f"level-{LANE.lower()}.key",)}, state / "data" / "keys")
+
+
+async def serve(url: str, state: Path) -> None:
     redis = connect(SecretStr(url))
-    replies = ReplyLog(redis)
+    replies = ReplyLog(redis, keyring_of(state))
     tell_parent()
     while (order := await told()) is not None:
         what, value = order
@@ -85,4 +95,4 @@ async def serve(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(sys.argv[1]))
+    asyncio.run(serve(sys.argv[1], Path(sys.argv[2])))

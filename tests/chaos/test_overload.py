@@ -40,7 +40,7 @@ async def workers(settings: Any, office: Office, seconds: float) -> AsyncGenerat
 
     async def answer(question: QuestionAsked, delivery: Delivery) -> None:
         await asyncio.sleep(seconds)
-        writer = broker.replies.writer(delivery.lane, question.request_id, delivery.attempt)
+        writer = broker.replies.writer(question.tenant, delivery.lane, question.request_id, delivery.attempt)
         await writer.append(Event("token", {"text": "Forty days.", "attempt": delivery.attempt}))
         await broker.publish(completed(question, "Forty days.", citations=()))
 

@@ -21,6 +21,7 @@ from sluice.broker import Broker, Delivery
 from sluice.messages import BulkDocumentSubmitted, DocumentProgress, DocumentSubmitted, JobState
 from tests.support.gateway import RunningGateway, gateway_settings, running_gateway
 from tests.support.identity import Office
+from tests.support.keys import keyring
 from tests.support.ports import free_port
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
@@ -219,7 +220,7 @@ async def test_what_is_open_and_late_is_found_by_the_index_of_what_is_open(tmp_p
     now = datetime.now(UTC)
     await SqlCatalog(told).overdue(now)  # pyright: ignore[reportArgumentType]
     await SqlCatalog(told).unheard(now, None)  # pyright: ignore[reportArgumentType]
-    await SqlFixes(told).overdue(now)  # pyright: ignore[reportArgumentType]
+    await SqlFixes(told, keyring(tmp_path)).overdue(now)  # pyright: ignore[reportArgumentType]
     await database.close()
     for plan, index in zip(told.plans, ["ix_jobs_open", "ix_jobs_open", "ix_fixes_open"], strict=True):
         assert index in plan, plan

@@ -80,7 +80,7 @@ async def test_the_error_of_a_worker_ends_the_stream_and_keeps_its_status(
         asking = asyncio.create_task(admin.post(CHAT, json={"question": "Why?"}, headers=JSON))
         asked = await workers.take(QuestionAsked)
         problem = {"type": "urn:sluice:problem:x", "title": "X", "status": 504, "detail": "too slow", "errors": []}
-        await workers.broker.replies.finish(Level.INTERNAL, asked.request_id, Event("error", problem))
+        await workers.broker.replies.finish(asked.tenant, Level.INTERNAL, asked.request_id, Event("error", problem))
         answer = await asking
         assert answer.status_code == 504
         assert answer.json()["detail"] == "too slow"
@@ -140,7 +140,7 @@ async def test_a_stream_is_resumed_after_the_last_event_that_came(gateway: Runni
         async with admin.stream("POST", CHAT, json={"question": "Why?"}) as answer, aclosing(events_of(answer)) as seen:
             accepted = await anext(seen)
             asked = await workers.take(QuestionAsked)
-            writer = workers.broker.replies.writer(Level.INTERNAL, asked.request_id, 1)
+            writer = workers.broker.replies.writer(asked.tenant, Level.INTERNAL, asked.request_id, 1)
             await writer.append(Event("token", {"text": "one"}), Event("token", {"text": "two"}))
             one = await anext(seen)
         path = f"{CHAT}/requests/{asked.request_id}/events"
@@ -224,7 +224,7 @@ async def test_a_stream_ends_when_its_reader_is_suspended_and_so_does_the_work(
 
 async def _go_on(workers: Workers, asked: QuestionAsked) -> None:
     """Writes tokens until that is cancelled, for 20 s at most."""
-    writer = workers.broker.replies.writer(Level.INTERNAL, asked.request_id, 1)
+    writer = workers.broker.replies.writer(asked.tenant, Level.INTERNAL, asked.request_id, 1)
     with suppress(CancelledByClientError):
         for _ in range(200):
             await writer.append(Event("token", {"text": "more ", "attempt": 1}))

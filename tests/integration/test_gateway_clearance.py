@@ -72,7 +72,7 @@ class Conversation:
         asking = asyncio.create_task(all_events(self.person, question, **body))
         asked: Any = await self.workers.take(QuestionFollowedUp if self.id else QuestionAsked, self.lane)
         passages = tuple(_passage(document, level) for document in documents)
-        writer = self.workers.broker.replies.writer(self.lane, asked.request_id, 1)
+        writer = self.workers.broker.replies.writer(asked.tenant, self.lane, asked.request_id, 1)
         await writer.append(Event("sources", {"passages": [p.model_dump(mode="json") for p in passages]}))
         await writer.append(Event("token", {"text": text, "attempt": 1}))
         await self.workers.broker.publish(completed(asked, text, level=level, passages=passages))
@@ -149,7 +149,9 @@ async def test_a_stream_that_runs_and_an_answer_that_is_waited_for_end_when_thei
         asked = await workers.take(QuestionAsked)
         waiting = asyncio.create_task(person.post(CHAT, json={"question": "What is it?"}, headers=JSON))
         waited_for = await workers.take(QuestionAsked)
-        await workers.broker.replies.writer(Level.INTERNAL, asked.request_id, 1).append(Event("token", {"text": "a"}))
+        await workers.broker.replies.writer(asked.tenant, Level.INTERNAL, asked.request_id, 1).append(
+            Event("token", {"text": "a"})
+        )
         assert (await anext(events))[1]["text"] == "a"
         await _becomes_external(gateway, "mover@razorpay.com")
         writing = asyncio.create_task(_write_on(workers, asked.request_id))
@@ -162,7 +164,7 @@ async def test_a_stream_that_runs_and_an_answer_that_is_waited_for_end_when_thei
 
 
 async def _write_on(workers: Workers, request_id: str) -> None:
-    writer = workers.broker.replies.writer(Level.INTERNAL, request_id, 2)
+    writer = workers.broker.replies.writer("default", Level.INTERNAL, request_id, 2)
     while True:
         await writer.append(Event("token", {"text": "after"}))
         await asyncio.sleep(0.2)
@@ -216,10 +218,10 @@ async def test_a_question_that_failed_is_told_again_without_what_its_log_quotes(
     async with customer:
         asking = asyncio.create_task(all_events(customer, "What is the code?"))
         asked = await workers.take(QuestionAsked, Level.EXTERNAL)
-        writer = workers.broker.replies.writer(Level.EXTERNAL, asked.request_id, 1)
+        writer = workers.broker.replies.writer(asked.tenant, Level.EXTERNAL, asked.request_id, 1)
         await writer.append(Event("token", {"text": SECRET, "attempt": 1}))
         problem = {"type": "urn:sluice:problem:x", "title": "X", "status": 504, "detail": "too slow", "errors": []}
-        await workers.broker.replies.finish(Level.EXTERNAL, asked.request_id, Event("error", problem))
+        await workers.broker.replies.finish(asked.tenant, Level.EXTERNAL, asked.request_id, Event("error", problem))
         await asking
         path = f"{CHAT}/requests/{asked.request_id}/events"
         again = [event async for event in events_of(await customer.get(path))]

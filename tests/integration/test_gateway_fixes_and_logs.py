@@ -159,7 +159,9 @@ async def test_a_log_search_gives_the_result_of_the_bridge(gateway: RunningGatew
         search = await workers.take(LogsSearched)
         assert (search.query, search.limit, search.order, search.interval_seconds) == ("level:ERROR", 7, "newest", 60)
         result = {"total": 1, "took_ms": 3, "hits": [{"event": "x"}], "warnings": []}
-        await workers.broker.replies.finish(Level.INTERNAL, search.request_id, Event("result", result))
+        await workers.broker.plain_replies.finish(
+            search.tenant, Level.INTERNAL, search.request_id, Event("result", result)
+        )
         answer = await asking
         assert (answer.status_code, answer.json()) == (200, result)
         async with gateway.adapters.database.read() as connection:
@@ -173,7 +175,9 @@ async def test_the_error_of_a_log_search_keeps_its_status(gateway: RunningGatewa
         asking = asyncio.create_task(admin.post(SEARCH, json=LOGS))
         search = await workers.take(LogsSearched)
         problem: dict[str, Any] = {"type": "urn:sluice:problem:bad-query", "status": 422, "detail": "unbalanced quote"}
-        await workers.broker.replies.finish(Level.INTERNAL, search.request_id, Event("error", problem))
+        await workers.broker.plain_replies.finish(
+            search.tenant, Level.INTERNAL, search.request_id, Event("error", problem)
+        )
         answer = await asking
     assert (answer.status_code, answer.json()["detail"]) == (422, "unbalanced quote")
     assert answer.headers["content-type"] == "application/problem+json"

@@ -118,15 +118,15 @@ async def test_a_router_that_dies_in_the_middle_is_taken_over_and_what_it_had_sh
     with router(environment) as (first, port):
         await until(lambda: ready(port, "/readyz"), seconds=50, what="the first router")
         await broker.publish(message)
-        async for event in broker.replies.read(Level.EXTERNAL, message.request_id):
+        async for event in broker.replies.read(message.tenant, Level.EXTERNAL, message.request_id):
             if event.name == "token":
                 break
         first.send_signal(signal.SIGKILL)
         first.wait()
     with router(environment) as (_, port):
         await until(lambda: message.request_id in completed, seconds=30, what="the answer")
-    await broker.replies.finish(Level.EXTERNAL, message.request_id, Event("done"))
-    events = [event async for event in broker.replies.read(Level.EXTERNAL, message.request_id)]
+    await broker.replies.finish(message.tenant, Level.EXTERNAL, message.request_id, Event("done"))
+    events = [event async for event in broker.replies.read(message.tenant, Level.EXTERNAL, message.request_id)]
     names = [event.name for event in events]
     restart = names.index("restart")
     assert names[: restart + 3] == ["sources", "stage", "token", "restart", "sources", "stage"]

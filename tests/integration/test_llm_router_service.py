@@ -29,6 +29,7 @@ PRO, FLASH, AZURE = "gemini-2.5-pro", "gemini-2.5-flash", "gpt-4o"
 QUESTION = "How long do refunds take for debit cards?"
 FOLLOW_UP = "and for credit cards?"
 HISTORY = (Turn(question=QUESTION, answer="Refunds for debit cards take 5 days. [1]"),)
+TENANT = "tenant-a"
 STALLS = says("Half an answer", after=1, then="stall")
 
 
@@ -64,13 +65,13 @@ class Outside:
 
     async def events(self, request_id: str, lane: Level = Level.EXTERNAL) -> list[Event]:
         """What stands on the reply log of a request that is answered."""
-        await self.broker.replies.finish(lane, request_id, Event("done"))
-        return [event async for event in self.broker.replies.read(lane, request_id)][:-1]
+        await self.broker.replies.finish(TENANT, lane, request_id, Event("done"))
+        return [event async for event in self.broker.replies.read(TENANT, lane, request_id)][:-1]
 
     async def shown(self, request_id: str, count: int = 1) -> list[Event]:
         """The first tokens of a request that is still being answered."""
         tokens: list[Event] = []
-        async for event in self.broker.replies.read(Level.EXTERNAL, request_id):
+        async for event in self.broker.replies.read(TENANT, Level.EXTERNAL, request_id):
             tokens += [event] if event.name == "token" else []
             if len(tokens) == count:
                 break
@@ -190,7 +191,7 @@ async def test_a_failure_after_the_first_text_restarts_and_the_whole_answer_foll
 async def test_a_question_that_is_begun_again_replies_after_its_lost_run(running: Outside) -> None:
     """Whoever reads the reply gets a restart and then the whole answer, with no token of the lost run behind it."""
     lost = Event("token", {"text": "Lost", "attempt": 9})
-    await running.broker.replies.writer(Level.EXTERNAL, "begun-again", 5).append(lost)
+    await running.broker.replies.writer(TENANT, Level.EXTERNAL, "begun-again", 5).append(lost)
     await running.ground(request_id="begun-again", run=2)
     answer = await running.answer("begun-again")
     first, restart, *others = await running.events("begun-again")
@@ -286,7 +287,7 @@ async def test_a_question_that_was_cancelled_before_is_taken_to_no_provider(runn
 
 
 async def test_a_request_that_has_ended_is_not_answered_again(running: Outside) -> None:
-    await running.broker.replies.finish(Level.EXTERNAL, "ended", Event("done"))
+    await running.broker.replies.finish(TENANT, Level.EXTERNAL, "ended", Event("done"))
     await running.ground(request_id="ended")
     await running.answer(await running.ground())
     assert "ended" not in running.completed
@@ -306,14 +307,14 @@ async def test_what_may_not_be_answered_ends_with_an_error_and_reaches_no_provid
     running: Outside, changes: dict[str, Any], status: int
 ) -> None:
     request_id = await running.ground(**changes)
-    terminal = await running.broker.replies.terminal(Level.EXTERNAL, request_id)
+    terminal = await running.broker.replies.terminal(TENANT, Level.EXTERNAL, request_id)
     assert (terminal.name, terminal.data["status"]) == ("error", status)
     assert not running.providers.script.calls
 
 
 async def test_a_request_that_a_provider_calls_wrong_ends_with_an_error_that_says_so(running: Outside) -> None:
     running.providers.behave(PRO, fails(400))
-    terminal = await running.broker.replies.terminal(Level.EXTERNAL, await running.ground())
+    terminal = await running.broker.replies.terminal(TENANT, Level.EXTERNAL, await running.ground())
     assert terminal.name == "error"
     assert "Gemini does not accept the request" in terminal.data["detail"]
 

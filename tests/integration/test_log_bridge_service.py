@@ -48,7 +48,7 @@ class Bridge:
         message = self._office.message(LogsSearched, query=query, **values)
         await self._broker.publish(message)
         async with asyncio.timeout(30):
-            return await self._broker.replies.terminal(Level.INTERNAL, message.request_id)
+            return await self._broker.plain_replies.terminal(message.tenant, Level.INTERNAL, message.request_id)
 
     async def readiness(self) -> tuple[int, dict[str, Any]]:
         response = await self._http.get("/readyz")

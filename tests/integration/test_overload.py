@@ -81,7 +81,7 @@ class Slow:
     async def answer(self, question: QuestionAsked, delivery: Delivery) -> None:
         self.begun.append(question.request_id)
         await self.go_on.wait()
-        writer = self.broker.replies.writer(delivery.lane, question.request_id, delivery.attempt)
+        writer = self.broker.replies.writer(question.tenant, delivery.lane, question.request_id, delivery.attempt)
         await writer.append(Event("token", {"text": "Forty days.", "attempt": delivery.attempt}))
         await self.broker.publish(completed(question, "Forty days.", citations=()))
 

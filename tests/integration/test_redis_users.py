@@ -14,6 +14,7 @@ from sluice.connection import RedisClient
 from sluice.deadletters import DeadLetters
 from sluice.depths import Depths, Presence
 from sluice.errors import PermanentError
+from sluice.messages import QuestionAsked
 from sluice.places import Places
 from sluice.replies import Event, ReplyLog, SupersededError
 from sluice.room import Room
@@ -23,6 +24,7 @@ from tests.conftest import needs
 from tests.support.redis_users import GuardedRedis, guarded
 from tests.support.servers import running
 
+TENANT = "tenant-a"
 NOW = timedelta()
 LANED = ("ingest-worker", "retriever", "llm-router")
 WORKERS = [f"{name}-{lane.lower()}" for name in LANED for lane in Level] + ["log-bridge"]
@@ -210,20 +212,22 @@ async def test_workers_write_the_reply_logs_of_their_lane_and_of_no_other(
     lane: Level, server: GuardedRedis, clients: dict[str, RedisClient]
 ) -> None:
     """case 44: keys and channels alike; the gateway reads and ends them all."""
-    gateway = ReplyLog(clients[GATEWAY])
-    reading = gateway.read(lane, "r-1")
+    gateway = ReplyLog(clients[GATEWAY], None)
+    reading = gateway.read(TENANT, lane, "r-1")
     others = [user for user in WORKERS if user.endswith("al") and not user.endswith(lane.lower())]
     for attempt, user in enumerate(["retriever", "llm-router"], start=1):
-        replies = ReplyLog(clients[f"{user}-{lane.lower()}"])
-        await replies.writer(lane, "r-1", attempt, sole=True).append(Event("token", {"text": user}))
+        replies = ReplyLog(clients[f"{user}-{lane.lower()}"], None)
+        await replies.writer(TENANT, lane, "r-1", attempt, sole=True).append(Event("token", {"text": user}))
         assert (await anext(reading)).data == {"text": user}
         assert not await replies.finished(lane, "r-1")
     assert await gateway.listened(lane, "r-1")
     await gateway.cancel(lane, "r-1")
     assert await gateway.cancelled(lane, "r-1")
-    assert await gateway.fail(lane, "r-1", PermanentError("no"))
+    assert await gateway.fail(TENANT, lane, "r-1", PermanentError("no"))
     with pytest.raises(SupersededError):
-        await ReplyLog(clients[f"llm-router-{lane.lower()}"]).writer(lane, "r-1", 3).append(Event("token"))
+        await (
+            ReplyLog(clients[f"llm-router-{lane.lower()}"], None).writer(TENANT, lane, "r-1", 3).append(Event("token"))
+        )
     await reading.aclose()
     await gateway.close()
     assert server.refusals() == []
@@ -233,7 +237,7 @@ async def test_workers_write_the_reply_logs_of_their_lane_and_of_no_other(
         with pytest.raises(NoPermissionError):
             await clients[user].publish(f"reply:{{{lane.lower()}:r-1}}", "x")
         with pytest.raises(ResponseError, match=r"(?i)permission"):
-            await ReplyLog(clients[user]).finish(lane, "r-2", Event("done"))
+            await ReplyLog(clients[user], None).finish(TENANT, lane, "r-2", Event("done"))
 
 
 async def test_the_gateway_sees_and_mends_every_stream(server: GuardedRedis, clients: dict[str, RedisClient]) -> None:
@@ -258,5 +262,8 @@ async def test_the_gateway_sees_and_mends_every_stream(server: GuardedRedis, cli
         assert whole is not None
         assert await letters.put_back(whole)
     assert {depth.lag for depth in (await Depths(gateway, GROUPS)()).values()} == {1}
+    assert await Room(gateway).standing(QuestionAsked, Level.EXTERNAL) == 1
     await Room(gateway).admit()
+    await gateway.set("index-task:t-1", "{}", ex=9)
+    assert await gateway.get("index-task:t-1") == b"{}"
     assert server.refusals() == []

@@ -75,7 +75,7 @@ class Workers:
         passage = Passage(
             chunk_id="chunk-1", document_id="document-1", title="Guide", access_level=level, text="Forty days.", page=3
         )
-        writer = self.broker.replies.writer(passport.clearance, asked.request_id, 1)
+        writer = self.broker.replies.writer(passport.tenant, passport.clearance, asked.request_id, 1)
         await writer.append(Event("sources", {"passages": [passage.model_dump(mode="json")]}))
         for word in text.split(" "):
             await writer.append(Event("token", {"text": word, "attempt": 1}))

@@ -55,7 +55,9 @@ class Broker:
 
     def __init__(self, settings: CommonSettings, *, service: str, verifier: PassportVerifier, keyring: Keyring) -> None:
         self.redis = connect(settings.redis_url)
-        self.replies = ReplyLog(self.redis)
+        self.replies = ReplyLog(self.redis, keyring)
+        self.plain_replies = ReplyLog(self.redis, None)
+        """Of log searches: the log-bridge holds no key."""
         self.faststream = RedisBroker(
             settings.redis_url.get_secret_value(),
             apply_types=False,
@@ -232,6 +234,7 @@ class Broker:
         await end(*self._renewals)
         await self._release()
         await self.replies.close()
+        await self.plain_replies.close()
         await self.redis.aclose()
         await self.tracing.close()
 

@@ -1,10 +1,12 @@
 """The reply log of a request: a short-lived Redis stream that any gateway can read, from any point.
 
 An entry's id is `{attempt}-{sequence}`, so an older attempt cannot write behind a newer one, and the terminal event has
-the highest id of all: nothing can follow it, and there is never a second one.
+the highest id of all: nothing can follow it, and there is never a second one. Its data is sealed for the tenant and the
+lane, and opens in this request, attempt and event alone.
 """
 
 import asyncio
+import base64
 import json
 import logging
 import time
@@ -20,9 +22,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sluice.access import Level
 from sluice.connection import RedisClient
-from sluice.errors import PermanentError, SluiceError, TransientError
+from sluice.errors import PermanentError, SealBrokenError, SluiceError, TransientError
 from sluice.following import Listener, LogEntry, Position, position
 from sluice.roundtrips import RoundTrips
+from sluice.sealing import Keyring
 
 logger = logging.getLogger(__name__)
 _TERMINAL_ID = "4294967295-0"
@@ -98,12 +101,49 @@ class Event:
         return self.id == _TERMINAL_ID
 
 
+@dataclass(frozen=True)
+class RequestLog:
+    """One request's log, and how its data is written: plain where there is no keyring."""
+
+    tenant: str
+    lane: Level
+    request_id: str
+    keyring: Keyring | None
+
+    @property
+    def key(self) -> str:
+        return _key(self.lane, self.request_id)
+
+    def seal(self, attempt: int, event: Event) -> str:
+        if self.keyring is None:
+            return event.json
+        sealed = self.keyring.seal(event.json.encode(), **self._place(attempt, event.name))
+        return base64.b64encode(sealed).decode()
+
+    def open(self, entry: LogEntry) -> Event:
+        """Raises SealBrokenError for what was not written here by this system."""
+        written = self._opened(entry)
+        return Event(entry.name, json.loads(written), "{}-{}".format(*entry.position), written)
+
+    def _opened(self, entry: LogEntry) -> str:
+        if self.keyring is None:
+            return entry.data
+        try:
+            sealed = base64.b64decode(entry.data, validate=True)
+        except ValueError as error:
+            raise SealBrokenError("an event of this reply was not written by this system") from error
+        return self.keyring.open(sealed, **self._place(entry.position[0], entry.name)).decode()
+
+    def _place(self, attempt: int, name: str) -> dict[str, Any]:
+        return {"tenant": self.tenant, "level": self.lane, "row_id": f"reply/{self.request_id}/{attempt}/{name}"}
+
+
 class ReplyWriter:
     """Writes the events of one attempt, in order."""
 
-    def __init__(self, write: "_Writes", key: str, attempt: int, *, sole: bool) -> None:
+    def __init__(self, write: "_Writes", log: RequestLog, attempt: int, *, sole: bool) -> None:
         self._write = write
-        self._key = key
+        self._log = log
         self._attempt = attempt
         self._sole = sole
         self._written = 0
@@ -119,7 +159,7 @@ class ReplyWriter:
         """
         entry_id = f"{self._attempt}-{self._written if self._sole else '*'}"
         try:
-            cancelled = await self._write(self._key, entry_id, *events, when=self._when(events))
+            cancelled = await self._write(self._log, entry_id, *events, when=self._when(events))
         except ResponseError as error:
             if _ENDED in str(error):
                 raise SupersededError("a newer attempt writes this reply") from None
@@ -141,11 +181,12 @@ class _Writes:
         self._script = redis.register_script(_WRITE)
         self._round_trips = round_trips
 
-    async def __call__(self, key: str, entry_id: str, *events: Event, when: str = "") -> bool:
+    async def __call__(self, log: RequestLog, entry_id: str, *events: Event, when: str = "") -> bool:
         """Whether the request was cancelled. Raises ResponseError with _ENDED, SupersededError, AttemptTakenError."""
-        parts = [part for event in events for part in (event.name, event.json)]
+        attempt = int(entry_id.partition("-")[0])
+        parts = [part for event in events for part in (event.name, log.seal(attempt, event))]
         lifetime = int(_LIFETIME.total_seconds())
-        keys = [key, _cancel_key(key)]
+        keys = [log.key, _cancel_key(log.key)]
         result = await self._round_trips.run(self._script, keys, entry_id, lifetime, _TOLD_BYTES, when, *parts)
         if result == _GONE:
             raise SupersededError("this reply is gone from the broker, and is begun anew")
@@ -155,31 +196,35 @@ class _Writes:
 
 
 class ReplyLog:
-    """The reply logs of all requests; one pub/sub connection wakes all readers of this process."""
+    """The reply logs of all requests; one pub/sub connection wakes all readers of this process.
 
-    def __init__(self, redis: RedisClient) -> None:
+    Without a keyring they are plain: so are those of log searches, whose writer holds no key.
+    """
+
+    def __init__(self, redis: RedisClient, keyring: Keyring | None) -> None:
         self._redis = redis
+        self._keyring = keyring
         self._round_trips = RoundTrips(redis)
         self._write = _Writes(redis, self._round_trips)
         self._listener = Listener(redis)
 
-    def writer(self, lane: Level, request_id: str, attempt: int, *, sole: bool = False) -> ReplyWriter:
+    def writer(self, tenant: str, lane: Level, request_id: str, attempt: int, *, sole: bool = False) -> ReplyWriter:
         """Attempt 0 is for what comes before the answer itself. A `sole` writer lets no other write its attempt."""
-        return ReplyWriter(self._write, _key(lane, request_id), attempt, sole=sole)
+        return ReplyWriter(self._write, self._log(tenant, lane, request_id), attempt, sole=sole)
 
-    async def finish(self, lane: Level, request_id: str, event: Event) -> bool:
+    async def finish(self, tenant: str, lane: Level, request_id: str, event: Event) -> bool:
         """Writes the terminal event. False if there was one already."""
         try:
-            await self._write(_key(lane, request_id), _TERMINAL_ID, event)
+            await self._write(self._log(tenant, lane, request_id), _TERMINAL_ID, event)
         except ResponseError as error:
             if _ENDED in str(error):
                 return False
             raise
         return True
 
-    async def fail(self, lane: Level, request_id: str, error: SluiceError) -> bool:
+    async def fail(self, tenant: str, lane: Level, request_id: str, error: SluiceError) -> bool:
         """Ends the request with an `error` event."""
-        return await self.finish(lane, request_id, Event("error", error.problem(request_id)))
+        return await self.finish(tenant, lane, request_id, Event("error", error.problem(request_id)))
 
     async def finished(self, lane: Level, request_id: str) -> bool:
         return bool(await self._redis.xrange(_key(lane, request_id), _TERMINAL_ID, _TERMINAL_ID))
@@ -196,9 +241,14 @@ class ReplyLog:
         [(_, readers)] = await self._redis.pubsub_numsub(_key(lane, request_id))
         return readers > 0
 
-    async def read(self, lane: Level, request_id: str, after: str | None = None) -> AsyncGenerator[Event]:
-        """Every event after the id `after`, once and in order, up to the terminal one; an outage only delays them."""
-        key, last = _key(lane, request_id), after or "0-0"
+    async def read(self, tenant: str, lane: Level, request_id: str, after: str | None = None) -> AsyncGenerator[Event]:
+        """Every event after the id `after`, once and in order, up to the terminal one; an outage only delays them.
+
+        Raises:
+            SealBrokenError: somebody else wrote into the log.
+        """
+        log, last = self._log(tenant, lane, request_id), after or "0-0"
+        key = log.key
         if position(last) >= position(_TERMINAL_ID):
             return
         at = position(last)
@@ -209,7 +259,7 @@ class ReplyLog:
                     entries = await self._entries(key, at)
                 for entry in entries:
                     at = entry.position
-                    event = Event(entry.name, json.loads(entry.data), f"{at[0]}-{at[1]}", entry.data)
+                    event = log.open(entry)
                     yield event
                     if event.terminal:
                         return
@@ -227,9 +277,9 @@ class ReplyLog:
                     raise
                 await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def terminal(self, lane: Level, request_id: str) -> Event:
+    async def terminal(self, tenant: str, lane: Level, request_id: str) -> Event:
         """Waits for the terminal event."""
-        async with aclosing(self.read(lane, request_id)) as events:
+        async with aclosing(self.read(tenant, lane, request_id)) as events:
             async for event in events:
                 if event.terminal:
                     return event
@@ -237,6 +287,9 @@ class ReplyLog:
 
     async def close(self) -> None:
         await self._listener.close()
+
+    def _log(self, tenant: str, lane: Level, request_id: str) -> RequestLog:
+        return RequestLog(tenant, lane, request_id, self._keyring)
 
 
 def _key(lane: Level, request_id: str) -> str:

@@ -133,8 +133,8 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
 def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     accounts, audit = SqlAccounts(adapters.database), _audit_log(adapters)
     api_keys = SqlApiKeys(adapters.database)
-    conversations_, catalog = SqlConversations(adapters.database), SqlCatalog(adapters.database)
-    passwords, fixes_ = adapters.passwords, SqlFixes(adapters.database)
+    conversations_, catalog = SqlConversations(adapters.database, adapters.keyring), SqlCatalog(adapters.database)
+    passwords, fixes_ = adapters.passwords, SqlFixes(adapters.database, adapters.keyring)
     publisher, replies, signer = BrokerPublisher(adapters.broker), BrokerReplies(adapters.broker.replies), adapters.signer
     backlog, gate = SqlBacklog(adapters.database), BrokerGate(adapters.broker)
     principals = KnownPrincipals(accounts=accounts, keys=api_keys)

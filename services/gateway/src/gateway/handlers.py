@@ -68,7 +68,8 @@ class Handlers:
         await keep_answer(self.conversations, self.replies, delivery.lane, message)
 
     async def on_dead_answer(self, message: AnswerCompleted, delivery: Delivery, error: SluiceError) -> None:
-        await keep_failure(self.conversations, self.replies, delivery.lane, message.request_id, error)
+        tenant = delivery.passport.tenant
+        await keep_failure(self.conversations, self.replies, tenant, delivery.lane, message.request_id, error)
 
     async def on_document_progress(self, message: DocumentProgress, delivery: Delivery) -> None:
         if await self.catalog.progress(message, delivery.passport.tenant) and message.state.terminal:

@@ -16,16 +16,17 @@ async def keep_answer(conversations: Conversations, replies: Replies, lane: Leve
     """Stores the answer and ends the reply log; doing it again changes nothing."""
     turn = await conversations.complete(message.tenant, message.request_id, _answer(message), datetime.now(UTC))
     if turn is None:
-        await replies.fail(lane, message.request_id, NotFoundError("the conversation was deleted meanwhile"))
+        gone = NotFoundError("the conversation was deleted meanwhile")
+        await replies.fail(message.tenant, lane, message.request_id, gone)
         return
-    await replies.finish(lane, turn.id, done_event(turn))
+    await replies.finish(turn.tenant, lane, turn.id, done_event(turn))
 
 
 async def keep_failure(
-    conversations: Conversations, replies: Replies, lane: Level, turn_id: str, error: SluiceError
+    conversations: Conversations, replies: Replies, tenant: str, lane: Level, turn_id: str, error: SluiceError
 ) -> None:
     await conversations.fail(turn_id, error.detail)
-    await replies.fail(lane, turn_id, error)
+    await replies.fail(tenant, lane, turn_id, error)
 
 
 def done_event(turn: Turn) -> Event:

@@ -129,9 +129,7 @@ class Listen:
 
 
 @asynccontextmanager
-async def given_up(
-    replies: Replies, tenant: str, lane: Level, request_id: str, ends: datetime
-) -> AsyncGenerator[None]:
+async def given_up(replies: Replies, tenant: str, lane: Level, request_id: str, ends: datetime) -> AsyncGenerator[None]:
     """Ends the log with an `error` when nothing else has ended it in time."""
 
     async def give_up() -> None:

@@ -122,7 +122,7 @@ class FindLost:
 
     async def _end_turn(self, turn: Turn, reason: str) -> None:
         await self.resend.conversations.fail(turn.id, reason)
-        await self.resend.replies.fail(turn.lane, turn.id, PermanentError(reason))
+        await self.resend.replies.fail(turn.tenant, turn.lane, turn.id, PermanentError(reason))
 
     async def _place(self, streams: Iterable[str], message: str) -> Place | None:
         for stream in streams:

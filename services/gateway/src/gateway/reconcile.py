@@ -115,7 +115,7 @@ class Reconcile:
     async def _close_turn(self, turn: Turn) -> None:
         error = DeadlineExceededError("no answer came in time; ask again")
         await self.resend.conversations.fail(turn.id, error.detail)
-        await self.resend.replies.fail(turn.lane, turn.id, error)
+        await self.resend.replies.fail(turn.tenant, turn.lane, turn.id, error)
 
 
 def pause_before(run: int, first: timedelta) -> timedelta:

@@ -11,7 +11,7 @@ from gateway.records import Document, FixRow, FixState, Job, Person, Principal, 
 from gateway.submit import Submit, original_path
 from gateway.teach import Teach
 from sluice.access import Level, Right
-from sluice.errors import AccessDeniedError
+from sluice.errors import AccessDeniedError, PermanentError
 
 _UPLOAD_TIME = timedelta(minutes=10)
 _NOT_ANY_MORE = "who asked for this may not do so any more"
@@ -50,6 +50,8 @@ class Resend:
         if fix.state is FixState.WITHDRAWING:
             holder = await self._remover(fix.tenant_id, fix.access_level, Right.TEACH)
             await self.teach.publish(holder, fix)
+        elif fix.state is FixState.FAILED:  # it does not open
+            await self.fixes.fail(fix, fix.error or _NOT_ANY_MORE)
         elif teacher := await self.still(fix.created_by, Right.TEACH, fix.access_level):
             await self.teach.publish(Holder.of(teacher, Right.TEACH), fix)
         else:
@@ -57,12 +59,12 @@ class Resend:
 
     async def turn(self, turn: Turn, person_id: str) -> None:
         person = await self.still(person_id, Right.READ, turn.lane)
-        if isinstance(person, Person):
+        if turn.error is None and isinstance(person, Person):
             await self.ask.publish(person, turn)
             return
-        error = AccessDeniedError(_NOT_ANY_MORE)
+        error = AccessDeniedError(_NOT_ANY_MORE) if turn.error is None else PermanentError(turn.error)
         await self.conversations.fail(turn.id, error.detail)
-        await self.replies.fail(turn.lane, turn.id, error)
+        await self.replies.fail(turn.tenant, turn.lane, turn.id, error)
 
     async def _index(self, principal: Principal, job: Job, document: Document) -> None:
         if job.bulk:

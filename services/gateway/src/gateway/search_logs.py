@@ -55,11 +55,13 @@ class SearchLogs:
         )
         message_id = message_id_of(LogsSearched, job)
         await self.publisher.publish(LogsSearched(message_id=message_id, **search, **errand.envelope(self.signer)))
-        return await self._terminal(person.clearance, job, deadline + _LATE)
+        return await self._terminal(person, job, deadline + _LATE)
 
-    async def _terminal(self, lane: Level, job: str, ends: datetime) -> Event:
+    async def _terminal(self, person: Person, job: str, ends: datetime) -> Event:
+        tenant, lane = person.tenant.slug, person.clearance
         try:
-            async with given_up(self.replies, lane, job, ends), aclosing(self.replies.read(lane, job)) as events:
+            log = self.replies.read(tenant, lane, job)
+            async with given_up(self.replies, tenant, lane, job, ends), aclosing(log) as events:
                 async for event in events:
                     if event.name in ("result", "error"):
                         return event

@@ -31,14 +31,14 @@ def register(broker: Broker, answer: Answer, follow_up: FollowUp, *, lane: Level
             return
         begun = time.monotonic()
         inquiry = _inquiry(message, delivery)
-        attempt = message.attempt_of(delivery.attempt)
-        writer = broker.replies.writer(delivery.lane, message.request_id, attempt, sole=True)
+        tenant, attempt = delivery.passport.tenant, message.attempt_of(delivery.attempt)
+        writer = broker.replies.writer(tenant, delivery.lane, message.request_id, attempt, sole=True)
         answered = await answer(inquiry, writer, deadline=_monotonic(message.deadline), delivery=attempt)
         await broker.publish(_completed(message, answered))
         _log(answered, time.monotonic() - begun)
 
     async def on_dead(message: Message, delivery: Delivery, error: SluiceError) -> None:
-        await broker.replies.fail(delivery.lane, message.request_id, error)
+        await broker.replies.fail(delivery.passport.tenant, delivery.lane, message.request_id, error)
 
     broker.consume(QuestionFollowedUp, on_question_followed_up, lane=lane, concurrency=concurrency, on_dead=on_dead)
     broker.consume(QuestionGrounded, on_question_grounded, lane=lane, concurrency=concurrency, on_dead=on_dead)

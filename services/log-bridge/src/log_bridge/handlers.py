@@ -11,13 +11,13 @@ from sluice.replies import Event
 
 
 class Replies(Protocol):
-    async def finish(self, lane: Level, request_id: str, event: Event) -> bool: ...
+    async def finish(self, tenant: str, lane: Level, request_id: str, event: Event) -> bool: ...
 
-    async def fail(self, lane: Level, request_id: str, error: SluiceError) -> bool: ...
+    async def fail(self, tenant: str, lane: Level, request_id: str, error: SluiceError) -> bool: ...
 
 
 class Handlers:
-    """Log search needs INTERNAL clearance, so its replies lie in that lane."""
+    """Log search needs INTERNAL clearance, so its replies lie in that lane; plain, for no key is here."""
 
     def __init__(self, search: SearchLogs, replies: Replies) -> None:
         self._search = search
@@ -25,12 +25,13 @@ class Handlers:
 
     async def on_logs_searched(self, message: LogsSearched, delivery: Delivery) -> None:
         result = await self._search(message, delivery.passport)
-        await self._replies.finish(Level.INTERNAL, message.request_id, Event("result", result))
+        tenant = delivery.passport.tenant
+        await self._replies.finish(tenant, Level.INTERNAL, message.request_id, Event("result", result))
 
-    async def on_dead(self, message: LogsSearched, _: Delivery, error: SluiceError) -> None:
-        await self._replies.fail(Level.INTERNAL, message.request_id, error)
+    async def on_dead(self, message: LogsSearched, delivery: Delivery, error: SluiceError) -> None:
+        await self._replies.fail(delivery.passport.tenant, Level.INTERNAL, message.request_id, error)
 
 
 def register(broker: Broker, search: SearchLogs, *, concurrency: int) -> None:
-    handlers = Handlers(search, broker.replies)
+    handlers = Handlers(search, broker.plain_replies)
     broker.consume(LogsSearched, handlers.on_logs_searched, concurrency=concurrency, on_dead=handlers.on_dead)

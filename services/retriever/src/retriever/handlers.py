@@ -16,7 +16,8 @@ def register(broker: Broker, retrieve: Retrieve, *, lane: Level, concurrency: in
     async def on_question_asked(message: QuestionAsked, delivery: Delivery) -> None:
         if Right.READ not in delivery.passport.rights:
             raise AccessDeniedError("asking needs the right to read")
-        writer = broker.replies.writer(delivery.lane, message.request_id, message.attempt_of(0))
+        tenant, attempt = delivery.passport.tenant, message.attempt_of(0)
+        writer = broker.replies.writer(tenant, delivery.lane, message.request_id, attempt)
         # The llm-router is the one that ends a cancelled question.
         try:
             await writer.append(Event("stage", {"name": "retrieving"}))
@@ -25,16 +26,15 @@ def register(broker: Broker, retrieve: Retrieve, *, lane: Level, concurrency: in
             return
         do_without = delivery.attempt > _PATIENT_ATTEMPTS
         found = await retrieve(message.search_query, delivery.passport.scope, do_without=do_without)
-        await broker.publish(_grounded(message, found))
         await broker.publish(_recorded(message, found))  # before it is given to anybody
+        await broker.publish(_grounded(message, found))
 
     async def on_dead(message: QuestionAsked, delivery: Delivery, error: SluiceError) -> None:
-        await broker.replies.fail(delivery.lane, message.request_id, error)
+        await broker.replies.fail(delivery.passport.tenant, delivery.lane, message.request_id, error)
 
     broker.consume(QuestionAsked, on_question_asked, lane=lane, concurrency=concurrency, on_dead=on_dead)
 
 
-def _grounded(message: QuestionAsked, found: Found) -> QuestionGrounded:
 def _recorded(message: QuestionAsked, found: Found) -> RetrievalRecorded:
     """One a request and result: an attempt that found something else is told too."""
     passages = tuple(
@@ -52,6 +52,7 @@ def _recorded(message: QuestionAsked, found: Found) -> RetrievalRecorded:
     )
 
 
+def _grounded(message: QuestionAsked, found: Found) -> QuestionGrounded:
     return message.follow(
         QuestionGrounded,
         question=message.question,

@@ -15,7 +15,7 @@ from sluice.depths import Depth, Depths
 from sluice.errors import SluiceError, TransientError
 from sluice.messages import Message
 from sluice.places import Place
-from sluice.replies import Event
+from sluice.replies import Event, ReplyLog
 from sluice.topology import GROUPS
 from sluice.workstream import Keys
 
@@ -55,16 +55,16 @@ class BrokerDepths:
 
 
 class BrokerReplies:
-    def __init__(self, broker: Broker) -> None:
-        self._replies = broker.replies
+    def __init__(self, replies: ReplyLog) -> None:
+        self._replies = replies
 
-    async def finish(self, lane: Level, request_id: str, event: Event) -> bool:
+    async def finish(self, tenant: str, lane: Level, request_id: str, event: Event) -> bool:
         with translated():
-            return await self._replies.finish(lane, request_id, event)
+            return await self._replies.finish(tenant, lane, request_id, event)
 
-    async def fail(self, lane: Level, request_id: str, error: SluiceError) -> bool:
+    async def fail(self, tenant: str, lane: Level, request_id: str, error: SluiceError) -> bool:
         with translated():
-            return await self._replies.fail(lane, request_id, error)
+            return await self._replies.fail(tenant, lane, request_id, error)
 
     async def finished(self, lane: Level, request_id: str) -> bool:
         with translated():
@@ -78,9 +78,9 @@ class BrokerReplies:
         with translated():
             await self._replies.cancel(lane, request_id)
 
-    async def read(self, lane: Level, request_id: str, after: str | None = None) -> AsyncGenerator[Event]:
+    async def read(self, tenant: str, lane: Level, request_id: str, after: str | None = None) -> AsyncGenerator[Event]:
         with translated():
-            async with aclosing(self._replies.read(lane, request_id, after)) as events:
+            async with aclosing(self._replies.read(tenant, lane, request_id, after)) as events:
                 async for event in events:
                     yield event
 
