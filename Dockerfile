@@ -45,7 +45,11 @@ RUN groupadd --gid 10001 sluice && useradd --uid 10001 --gid sluice --home-dir /
  && install -d -o sluice -g sluice -m 0700 /var/lib/sluice /var/lib/sluice/keys /var/lib/sluice/logs \
         /var/lib/sluice/run /var/lib/sluice/data /var/lib/sluice/data/blobs /var/lib/sluice/data/chroma \
         /var/lib/sluice/data/keys /var/lib/sluice/data/keys/external /var/lib/sluice/data/keys/internal \
-        /keys /keys/database /keys/external /keys/gateway /keys/internal /keys/public
+        /keys /keys/database /keys/external /keys/gateway /keys/internal /keys/public \
+        /keys/redis-gateway /keys/redis-ingest-worker-external /keys/redis-ingest-worker-internal \
+        /keys/redis-retriever-external /keys/redis-retriever-internal \
+        /keys/redis-llm-router-external /keys/redis-llm-router-internal /keys/redis-log-bridge \
+ && install -d -o sluice -g sluice -m 0755 /keys/redis
 COPY --from=packages /opt/venv /opt/venv
 COPY --from=members /wheels /wheels
 RUN pip --python /opt/venv/bin/python install --no-deps --no-index --no-cache-dir --disable-pip-version-check \

@@ -15,6 +15,7 @@ from ingest_worker.settings import IngestSettings
 from llm_router.settings import LlmRouterSettings
 from log_bridge.settings import LogBridgeSettings
 from retriever.settings import RetrieverSettings
+from sluice.acl import OPERATOR_USER, PRODUCER_USER, users
 from sluice.cli.keys import create_keys
 from sluice_frontend.settings import Settings as FrontendSettings
 
@@ -100,10 +101,12 @@ def test_every_service_listens_where_the_image_says(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LANES)
-def test_a_lane_starts_with_what_it_is_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The settings themselves refuse a lane without its levels."""
+def test_a_lane_starts_with_what_it_is_given(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings themselves refuse a lane without its levels, and a user of Redis without a password."""
     for variable, value in environment(name).items():
         monkeypatch.setenv(variable, "" if str(value).startswith("${") else str(value))
+    (tmp_path / "password").write_text("secret")
+    monkeypatch.setenv("SLUICE_REDIS_PASSWORD_FILE", str(tmp_path / "password"))
     assert settings_of(name)(port=8000).lane == name.rpartition("-")[2].upper()  # type: ignore[call-arg, attr-defined]
 
 
@@ -121,7 +124,9 @@ def test_the_internal_index_shares_its_one_network_with_the_internal_lanes_alone
     assert "ports" not in service("chroma-internal")
 
 
-@pytest.mark.parametrize("network", ["queue", "database", "index-external", "index-internal"])
+@pytest.mark.parametrize(
+    "network", ["queue-external", "queue-internal", "database", "index-external", "index-internal"]
+)
 def test_the_networks_of_the_stores_have_no_way_out(network: str) -> None:
     assert compose()["networks"][network] == {"internal": True}
 
@@ -134,6 +139,39 @@ def test_each_role_is_handed_its_own_keys(tmp_path: Path) -> None:
     made_elsewhere = {"postgres.pgpass", "postgres.password"}
     made = create_keys(tmp_path)
     assert all(fnmatch.filter(made, name) for name in set().union(*roles.values()) - made_elsewhere)
+
+
+REDIS_USERS = [*LANES, "gateway", "log-bridge"]
+
+
+@pytest.mark.parametrize("name", REDIS_USERS)
+def test_each_service_is_a_user_of_its_own_for_redis_and_alone_has_its_password(name: str) -> None:
+    """case 44: the service that makes the keys puts each user's password into the volume of that name."""
+    assert environment(name)["SLUICE_REDIS_USER"] == name
+    folder = str(Path(environment(name)["SLUICE_REDIS_PASSWORD_FILE"]).parent)
+    assert volumes(name)[folder] == f"redis-{name}:ro"
+    assert owners(f"redis-{name}") == {"init", name}
+    assert volumes("init")[f"/keys/redis-{name}"] == f"redis-{name}"
+    assert f"/keys/redis-{name} " in (ROOT / "Dockerfile").read_text(), "else its volume belongs to root"
+
+
+def test_redis_knows_nobody_but_its_users() -> None:
+    """case 44: no secret stands in the file."""
+    assert set(REDIS_USERS) == set(users()) - {PRODUCER_USER, OPERATOR_USER}
+    assert "--aclfile /run/keys/users.acl" in service("redis")["command"]
+    assert volumes("redis")["/run/keys"] == "redis-users:ro"
+    assert owners("redis-users") == {"init", "redis"}
+    script = service("init")["command"][-1]
+    assert "sluice redis acl" in script
+    assert "install -m 0444 redis/users.acl redis/operator.password /keys/redis/" in script
+
+
+def test_the_lanes_meet_at_stores_alone() -> None:
+    """An EXTERNAL worker reaches no INTERNAL one, nor the gateway: not even their ports of health."""
+    networks = {name: set(given.get("networks", [])) for name, given in compose()["services"].items()}
+    for name in EXTERNAL:
+        met = {other for other, theirs in networks.items() if theirs & networks[name]} - set(EXTERNAL)
+        assert met <= {"redis", "chroma-external", "ingest-worker-internal", "retriever-internal"}, name
 
 
 def owners(volume: str) -> set[str]:
