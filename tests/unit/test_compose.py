@@ -125,7 +125,7 @@ def test_the_internal_index_shares_its_one_network_with_the_internal_lanes_alone
 
 
 @pytest.mark.parametrize(
-    "network", ["queue-external", "queue-internal", "database", "index-external", "index-internal"]
+    "network", ["queue-external", "queue-internal", "database", "index-external", "index-shared", "index-internal"]
 )
 def test_the_networks_of_the_stores_have_no_way_out(network: str) -> None:
     assert compose()["networks"][network] == {"internal": True}
@@ -171,7 +171,7 @@ def test_the_lanes_meet_at_stores_alone() -> None:
     networks = {name: set(given.get("networks", [])) for name, given in compose()["services"].items()}
     for name in EXTERNAL:
         met = {other for other, theirs in networks.items() if theirs & networks[name]} - set(EXTERNAL)
-        assert met <= {"redis", "chroma-external", "ingest-worker-internal", "retriever-internal"}, name
+        assert met <= {"redis", "chroma-external"}, name
 
 
 def owners(volume: str) -> set[str]:
