@@ -166,22 +166,20 @@ for info in list(keys.all()):
 
 
 def test_re_wrapping_that_is_cut_off_anywhere_leaves_every_key_whole(tmp_path: Path) -> None:
-    """Killed before each of its system calls in turn: the old or the new key opens each data key, and it goes on."""
+    """Killed before each of its system calls in turn: the old or the new key opens the data key, and it goes on."""
     new, old = os.urandom(32), os.urandom(32)
     both = DataKeys({INTERNAL: [KeyFile(new), KeyFile(old)]}, tmp_path)
     made = DataKeys({INTERNAL: [KeyFile(old)]}, tmp_path)
-    expected = {}
-    for tenant in ("tenant-a", "tenant-b"):
-        made.newest(tenant, INTERNAL)
-        expected[tenant] = made.key(tenant, INTERNAL, "1")
+    made.newest("tenant-a", INTERNAL)
+    key = made.key("tenant-a", INTERNAL, "1")
     killed, before = True, 0
     while killed:
         arguments = [str(tmp_path), new.hex(), old.hex(), str(before)]
         killed = subprocess.run([sys.executable, "-c", CUT_OFF, *arguments], check=False).returncode == -9
-        before += 2
+        before += 1
         whole = DataKeys({INTERNAL: [KeyFile(new), KeyFile(old)]}, tmp_path)
-        assert {tenant: whole.key(tenant, INTERNAL, "1") for tenant in expected} == expected
-    assert before > 2
+        assert whole.key("tenant-a", INTERNAL, "1") == key
+    assert before > 4
     rewrap_all(both)
     assert set(holders(tmp_path)) == {(KeyFile(new).key_id,)}
 
