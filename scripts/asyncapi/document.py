@@ -10,7 +10,15 @@ from gateway.routes.offers import FateOut
 from scripts.asyncapi import entries, texts
 from scripts.asyncapi.events import EVENTS
 from sluice.access import Level
-from sluice.messages import IndexDamaged, LogsSearched, Message, PassportRefused, QuestionAsked, QuestionFollowedUp
+from sluice.messages import (
+    Envelope,
+    IndexDamaged,
+    LogsSearched,
+    Message,
+    PassportRefused,
+    QuestionAsked,
+    QuestionFollowedUp,
+)
 from sluice.offers import Offer
 from sluice.settings import CommonSettings, RetryRule
 from sluice.topology import FLOWS, Flow
@@ -197,8 +205,8 @@ def _messages() -> dict[str, Json]:
             "headers": {"type": "object", "required": ["event"], "properties": {"event": {"const": name}}},
             "payload": {"$ref": f"{_SCHEMAS}{model.__name__}"},
         }
-    empty = {"type": "string", "const": ""}
-    made["Wakeup"] = {"name": "wakeup", "summary": "The log grew.", "payload": empty}
+    told = {"type": "string", "description": "Three lines an entry (id, event, data), or nothing."}
+    made["Wakeup"] = {"name": "wakeup", "summary": "The log grew.", "payload": told}
     made["Cancelled"] = {"name": "cancelled", "summary": "The asker is gone.", "payload": {"const": "1"}}
     made["Delayed"] = {"name": "delayed", "payload": {"$ref": f"{_SCHEMAS}DelayedMember"}}
     made["DeadLetter"] = {
@@ -213,28 +221,44 @@ def _messages() -> dict[str, Json]:
 def _message(flow: Flow) -> Json:
     signed = {"correlationId": _ref("correlationIds", "request")} if issubclass(flow.kind, Message) else {}
     example = json.loads((EXAMPLES / f"{flow.kind.stream}.json").read_text())["example"]
+    content = f"{_SCHEMAS}{flow.kind.__name__}"
+    sealed = issubclass(flow.kind, Message) and flow.kind.quotes
+    if sealed:
+        example = {**{name: example[name] for name in Envelope.model_fields if name in example}, "sealed": "AQAAAAE="}
+        signed["x-sealed-content"] = {"$ref": content}
     return {
         "name": flow.kind.stream,
         "title": flow.carries,
         "summary": " ".join((flow.kind.__doc__ or "").split()),
         "contentType": "application/json",
         "headers": {"$ref": f"{_SCHEMAS}EntryFields"},
-        "payload": {"$ref": f"{_SCHEMAS}{flow.kind.__name__}"},
+        "payload": {"$ref": f"{_SCHEMAS}SealedMessage" if sealed else content},
         "examples": [{"name": "example", "payload": example}],
         **signed,
     }
 
 
 def _schemas() -> Json:
-    models = [*(flow.kind for flow in FLOWS), *(model for model, _ in EVENTS.values()), Offer, FateOut]
+    models = [Envelope, *(flow.kind for flow in FLOWS), *(model for model, _ in EVENTS.values()), Offer, FateOut]
     _, made = models_json_schema([(model, "validation") for model in models], ref_template=f"{_SCHEMAS}{{model}}")
     schemas = made["$defs"]
+    schemas["SealedMessage"] = _sealed(schemas.pop("Envelope"))
     schemas["DocumentOffered"]["properties"]["body"] |= {
         "contentMediaType": "application/json",
         "x-content-schema": {"$ref": f"{_SCHEMAS}Offer"},
     }
     beside = {"EntryFields": entries.WORK, "DeadLetterFields": entries.DEAD, "DelayedMember": entries.DELAYED}
     return dict(sorted((schemas | beside).items()))
+
+
+def _sealed(envelope: Json) -> Json:
+    sealed = {"type": "string", "contentEncoding": "base64", "description": texts.SEALED}
+    return {
+        **envelope,
+        "title": "SealedMessage",
+        "properties": {**envelope["properties"], "sealed": sealed},
+        "required": [*envelope["required"], "sealed"],
+    }
 
 
 def _slug(service: str) -> str:

@@ -1,7 +1,9 @@
 """What the document says in words."""
 
-GUARANTEES = """Plain JSON on Redis or Valkey streams. Any language can read and write it:
-`XADD STREAM * __data__ JSON`.
+GUARANTEES = """JSON on Redis or Valkey streams: `XADD STREAM * __data__ JSON`. Of what services send each other the
+envelope is plain, and all else is sealed in the field `sealed`, with keys that only services hold; so are the data of
+reply logs, but for those of log searches. Offers, hints without a passport and log searches are plain: any language
+can send an offer.
 
 **Delivery is at least once, effects are idempotent.** A message is acknowledged and deleted only after all that
 follows from it has been published; a worker that dies before that has it delivered again, to whoever is there.
@@ -32,6 +34,10 @@ PASSPORT = """The field `passport`: what the gateway signed for this one request
 verifies before anything else. It names tenant, person, clearance, rights, the streams that the request may travel,
 the digest of what was asked, and when it ends. It is the only source of tenant and clearance; the fields beside it
 are not trusted."""
+SEALED = """All of the message but its envelope, as JSON, sealed by AES-256-GCM with a data key of the passport's tenant
+and clearance: base64 of version (1 byte), the key's number (4), nonce (12), ciphertext and tag (16). The stream's whole
+name and every field of the envelope are associated data, so that it opens on this stream, beside this envelope alone.
+`x-sealed-content` of each message is the schema of the whole message, envelope included."""
 GRANT = """The field `grant`: HMAC-SHA256 over `{key_id}.{time}.{nonce}.{body}`, hex. Its key is the SHA-256 (32
 bytes) of the API key, which itself never travels."""
 REDIS = "The user name and password of the Redis server, where it has them. Only services and bulk producers reach it."
@@ -40,9 +46,11 @@ DELAYED = "A sorted set by due time (milliseconds since 1970): members come back
 DEAD = "A stream that nobody reads off: operators list it, put entries back, or discard them."
 REPLIES = """The reply log of one request: a stream that any gateway reads from any point (`Last-Event-ID`). Entry ids
 are `{attempt}-{sequence}`, so an older attempt cannot write behind a newer one. The terminal event (`done`, `result`
-or `error`) has the id 4294967295-0: there is exactly one, and nothing follows it. The log lives for an hour."""
-WAKEUPS = """Pub/sub, on a channel named like the reply log: an empty message says that the log grew. A lost one costs
-a second, since readers look again."""
+or `error`) has the id 4294967295-0: there is exactly one, and nothing follows it. The log lives for an hour. The data
+of a question's log is base64 of what is described here, sealed as messages are, for this request, attempt and event;
+that of a log search is plain."""
+WAKEUPS = """Pub/sub, on a channel named like the reply log: the new entries as they stand there, or an empty message
+that says that the log grew. A lost one costs a second, since readers look again."""
 CANCELLED = "A key that is there when the asker is gone: the next write to the reply log finds it, and the work ends."
 FATES = """What became of an offer, over HTTP with the API key: nothing is told on the stream. 404 while it still
 waits there. An idempotency key that the offer did not name is its grant's nonce."""

@@ -14,7 +14,9 @@ from llm_router.tiers import ExtractiveTier
 from sluice.access import Level
 from sluice.broker import Broker, Delivery
 from sluice.errors import PermanentError, TransientError
+from sluice.following import LogEntry
 from sluice.messages import Passage, QuestionAsked, QuestionGrounded
+from sluice.replies import RequestLog
 from sluice.settings import CommonSettings
 from tests.support.gateway import RunningGateway, all_events
 from tests.support.identity import Office
@@ -63,10 +65,12 @@ async def test_the_reply_log_of_an_answer_is_as_the_document_says(
     async with await gateway.admin() as admin:
         events = await all_events(admin, "How many days does it take?")
     redis = gateway.adapters.broker.redis
-    entries = await redis.xrange(f"reply:{{internal:{events[0][1]['request_id']}}}")
-    for _, fields in entries:
+    log = RequestLog("default", Level.INTERNAL, events[0][1]["request_id"], office.keyring)
+    entries = await redis.xrange(log.key)
+    for entry_id, fields in entries:
         message = DOCUMENT["components"]["messages"][f"Reply{fields[b'event'].decode().title()}"]
-        fits(message["payload"], json.loads(fields[b"data"]))
+        fits(message["payload"], log.open(LogEntry.of(entry_id, fields)).data)
+        assert b"days" not in fields[b"data"], "it is sealed"
     names = [fields[b"event"].decode() for _, fields in entries]
     assert (names[:3], names[-1]) == (["sources", "stage", "token"], "done")
     assert entries[-1][0] == b"4294967295-0"
