@@ -109,6 +109,7 @@ async def test_questions_travel_in_the_lane_of_their_asker_with_a_passport_that_
         "questions.followed-up.v1",
         "questions.grounded.v1",
         "answers.completed.v1",
+        "audit.retrievals.v1",
     }
     assert 0 < (passport.expires_at - asked.deadline).total_seconds() <= 600
 
