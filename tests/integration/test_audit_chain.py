@@ -11,6 +11,7 @@ from gateway.adapters.sql_audit import SqlAuditLog
 from gateway.database import Database
 from gateway.models import audit, audit_heads
 from gateway.records import AuditEntry
+from sluice.access import PassportVerifier
 from sluice.audit import BROKEN, AuditRecord, ChainCheck, Fault, Head
 from tests.support.identity import Office
 
@@ -201,3 +202,16 @@ async def test_what_is_told_twice_is_written_down_once(log: SqlAuditLog) -> None
     await log.record(entry(once="a"), entry(once="a"))
     await asyncio.gather(*(log.record(entry(once="a")) for _ in range(5)), log.record(entry(once="b")))
     assert len(await log.page(TENANT, 9, None)) == 2
+
+
+async def test_a_head_outlives_the_key_that_signed_it_once_it_was_signed_anew(
+    log: SqlAuditLog, database: Database, office: Office
+) -> None:
+    await chain_of(log)
+    new = Office()
+    both = PassportVerifier(office.public_key, new.public_key)
+    await SqlAuditLog(database, new.signer, both).sign_anew()
+    later = SqlAuditLog(database, new.signer, new.verifier)
+    assert await faults(later, new) == []
+    await later.record(entry())
+    assert await faults(later, new) == []

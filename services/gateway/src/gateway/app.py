@@ -35,6 +35,7 @@ from gateway.begin_again import BeginAgain
 from gateway.database import Database
 from gateway.disclose import Disclose
 from gateway.dispatch import Dispatch
+from gateway.explain_access import ExplainAccess
 from gateway.handlers import Handlers
 from gateway.idempotency import Idempotency
 from gateway.indexes import Indexes
@@ -86,6 +87,7 @@ from sluice.sealing import Keyring
 
 logger = logging.getLogger(__name__)
 _DISPATCH_PAUSE = timedelta(seconds=1)
+_SIGN_PAUSE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +183,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         principals=principals,
         audit=audit,
         trail=Trail(accounts=accounts, trail=audit, audit=audit),
+        explain_access=ExplainAccess(accounts=accounts, catalog=catalog, fixes=fixes_, trail=audit),
         idempotency=Idempotency(keys=SqlIdempotencyKeys(adapters.database)),
         limits=Limits.of(settings, gate, backlog),
         passwords=passwords,
@@ -259,6 +262,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
             take_offer=_take_offer(settings, services),
             job_ended=services.dispatch.wake,
             indexes=services.indexes,
+            accounts=services.accounts,
             audit=services.audit,
         ).register(adapters.broker)
         await adapters.broker.start()
@@ -272,7 +276,6 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
         await adapters.broker.stop()
         await adapters.database.close()
         logger.info("service.stopped")
-            accounts=services.accounts,
 
     return lifespan
 

@@ -54,8 +54,9 @@ class Keys:
         sealed = self.keyring.seal(
             key_digest(text), tenant=key.tenant.slug, level=key.clearance, row_id=_row_id(key.id)
         )
-        await self.keys.add(key, base64.b64encode(sealed).decode())
-        await self._note(by, "key.made", key, rights=sorted(rights), clearance=clearance)
+        async with self.audit.together():
+            await self.keys.add(key, base64.b64encode(sealed).decode())
+            await self._note(by, "key.made", key, rights=sorted(rights), clearance=clearance)
         return NewKey(key=key, text=text)
 
     async def page(self, by: Person, page: Page) -> list[ApiKey]:
@@ -71,8 +72,9 @@ class Keys:
                 f"a key of clearance {found[0].clearance} is for people of that clearance to manage"
             )
         if found[0].revoked_at is None:
-            await self.keys.revoke(key_id, datetime.now(UTC))
-            await self._note(by, "key.revoked", found[0])
+            async with self.audit.together():
+                await self.keys.revoke(key_id, datetime.now(UTC))
+                await self._note(by, "key.revoked", found[0])
 
     async def bearer(self, text: str) -> ApiKey | None:
         """Whose key it is, if that may still act."""

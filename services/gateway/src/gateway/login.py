@@ -10,12 +10,15 @@ from gateway.errors import (
     PasswordChangeRequiredError,
     TooManyAttemptsError,
 )
-from gateway.ports import Accounts, Passwords
-from gateway.records import Credentials, Person
+from gateway.ports import Accounts, AuditLog, Passwords
+from gateway.records import AuditEntry, Credentials, Person
 from gateway.tokens import fingerprint, new_token
 from sluice.access import normalise_email
 
 DEFAULT_TENANT = "default"
+FAILED = "sign-in.failed"
+_UNKNOWN_DIGITS = 2
+"""Of the address's hash, which make 256 records a minute at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +43,10 @@ class Session:
     expires_in: int
 
 
-async def login(accounts: Accounts, passwords: Passwords, rules: LoginRules, attempt: Attempt) -> Session:
-    """Opens a session.
+async def login(
+    accounts: Accounts, passwords: Passwords, audit: AuditLog, rules: LoginRules, attempt: Attempt
+) -> Session:
+    """Opens a session. That it was, or why not, is in the audit log before it is told.
 
     Raises:
         TooManyAttemptsError: the address has failed too often; told before the password is looked at.
@@ -53,15 +58,19 @@ async def login(accounts: Accounts, passwords: Passwords, rules: LoginRules, att
     address = fingerprint(email)
     tries, window_ends = await accounts.count_attempt(address, datetime.now(UTC) + rules.window)
     if tries > rules.attempts:
+        await audit.record(_throttled(address, window_ends))
         raise TooManyAttemptsError(f"too many failed logins; try again after {window_ends:%H:%M} UTC")
     found = _choose(await accounts.credentials(email), attempt.tenant)
     matches = await passwords.verify(attempt.password, found.password_hash if found else None)
     if found is None or not matches or not found.person.active:
+        await audit.record(_failed(found, address, matches=matches))
         raise LoginRefusedError("the address or the password is wrong")
-    await _change_password(accounts, passwords, found, attempt)
+    await _change_password(accounts, passwords, audit, found, attempt)
     await accounts.forget_attempts(address)
     token = new_token()
-    await accounts.open_session(fingerprint(token), found.person.id, datetime.now(UTC) + rules.session)
+    async with audit.together():
+        await accounts.open_session(fingerprint(token), found.person.id, datetime.now(UTC) + rules.session)
+        await audit.record(_by(found.person, "person.signed-in"))
     return Session(token=token, person=found.person, expires_in=int(rules.session.total_seconds()))
 
 
@@ -85,11 +94,42 @@ def _choose(found: Sequence[Credentials], tenant: str | None) -> Credentials | N
     return by_slug.get(DEFAULT_TENANT) or (found[0] if len(found) == 1 else None)
 
 
-async def _change_password(accounts: Accounts, passwords: Passwords, found: Credentials, attempt: Attempt) -> None:
+async def _change_password(
+    accounts: Accounts, passwords: Passwords, audit: AuditLog, found: Credentials, attempt: Attempt
+) -> None:
     if attempt.new_password is None:
         if found.one_time:
+            await audit.record(_by(found.person, "sign-in.needs-password"))
             raise PasswordChangeRequiredError("this password is for one login: send new_password with it")
         return
     if attempt.new_password == attempt.password:
         raise InvalidInputError("new_password", "must differ from the present password")
-    await accounts.set_password(found.person.id, await passwords.hash(attempt.new_password))
+    password_hash = await passwords.hash(attempt.new_password)
+    async with audit.together():
+        await accounts.set_password(found.person.id, password_hash)
+        await audit.record(_by(found.person, "person.password-changed"))
+
+
+def _by(person: Person, action: str) -> AuditEntry:
+    return AuditEntry(tenant_id=person.tenant.id, actor=person.id, action=action, target=person.id)
+
+
+def _failed(found: Credentials | None, address: str, *, matches: bool) -> AuditEntry:
+    """In the tenant of whom it was tried for; of an address that nobody has, a bounded number a minute."""
+    if found is not None:
+        detail = {"reason": "suspended" if matches else "wrong password"}
+        person = found.person
+        return AuditEntry(tenant_id=person.tenant.id, actor="nobody", action=FAILED, target=person.id, detail=detail)
+    minute = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M")
+    once = f"{FAILED} {minute} {address[:_UNKNOWN_DIGITS]}"
+    detail = {"reason": "unknown address", "address_sha256": address}
+    return AuditEntry(tenant_id=None, actor="nobody", action=FAILED, target="unknown address", detail=detail, once=once)
+
+
+def _throttled(address: str, window_ends: datetime) -> AuditEntry:
+    """Once a window. It is told before anything is looked up, so it is in nobody's tenant."""
+    detail = {"address_sha256": address, "until": window_ends.isoformat()}
+    once = f"sign-in.throttled {address} {window_ends.isoformat()}"
+    return AuditEntry(
+        tenant_id=None, actor="nobody", action="sign-in.throttled", target="an address", detail=detail, once=once
+    )

@@ -36,8 +36,10 @@ class People:
         person = _new_person(tenant, email, rights)
         _may_grant(by, person, rights)
         password = new_one_time_password()
-        await self.accounts.add_person(person, await self.passwords.hash(password), one_time=True)
-        await self._note(by, "person.added", person, rights=sorted(rights))
+        password_hash = await self.passwords.hash(password)
+        async with self.audit.together():
+            await self.accounts.add_person(person, password_hash, one_time=True)
+            await self._note(by, "person.added", person, rights=sorted(rights))
         return NewPerson(person=person, one_time_password=password)
 
     async def find(self, by: Person, person_id: str) -> Person:
@@ -54,18 +56,19 @@ class People:
         _may_grant(by, person, (rights or frozenset()) - person.rights)
         if suspended:
             _is_another(by, person, "suspend")
-        await self.accounts.change(person.id, rights=rights, suspended_at=datetime.now(UTC), suspend=suspended)
-        await self._note(
-            by, "person.changed", person, rights=sorted(rights) if rights is not None else None, suspended=suspended
-        )
+        granted = sorted(rights) if rights is not None else None
+        async with self.audit.together():
+            await self.accounts.change(person.id, rights=rights, suspended_at=datetime.now(UTC), suspend=suspended)
+            await self._note(by, "person.changed", person, rights=granted, suspended=suspended)
         return await self.find(by, person_id)
 
     async def remove(self, by: Person, person_id: str) -> None:
         person = await self.find(by, person_id)
         _may_grant(by, person, frozenset())
         _is_another(by, person, "remove")
-        await self.accounts.remove_person(person.id)
-        await self._note(by, "person.removed", person)
+        async with self.audit.together():
+            await self.accounts.remove_person(person.id)
+            await self._note(by, "person.removed", person)
 
     async def _note(self, by: Person | None, action: str, person: Person, **detail: object) -> None:
         actor = by.id if by else "operator"

@@ -298,6 +298,10 @@ class AuditTrail(Protocol):
         """Of every chain, with the number of its last record; a chain whose head is gone has an empty one."""
         ...
 
+    async def sign_anew(self) -> None:
+        """Signs good heads with the present key, before the one that signed them is given up."""
+        ...
+
     def read(self, chain: str) -> AsyncGenerator[AuditRecord | Head]:
         """The chain as it is now, oldest first, and its head last."""
         ...

@@ -1,6 +1,8 @@
 """Every error as problem+json (RFC 9457), with the field that is wrong and never with its value."""
 
+import logging
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from math import ceil
 from typing import Any, cast
@@ -10,9 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from gateway.errors import NotSignedInError, TooManyAttemptsError
-from sluice.errors import SluiceError, TransientError
+from gateway.errors import NotFoundError, NotSignedInError, TooManyAttemptsError
+from gateway.records import Principal
+from gateway.refusals import record_denial
+from gateway.services import Services
+from sluice.errors import AccessDeniedError, SluiceError, TransientError
 
+logger = logging.getLogger(__name__)
 _PLACES = ("body", "query", "path", "header")
 _MAX_NAME = 100
 
@@ -54,12 +60,27 @@ def _request_id(request: Request) -> str:
 async def _on_sluice_error(request: Request, error: Exception) -> ProblemResponse:
     error = cast(SluiceError, error)
     headers: dict[str, str] = {}
+    if isinstance(error, AccessDeniedError | NotFoundError):
+        await _note(request, error)
     if isinstance(error, NotSignedInError):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, TooManyAttemptsError | TransientError):
         after = error.retry_after if isinstance(error, TransientError) else None
         headers["Retry-After"] = str(ceil(after.total_seconds())) if after else "30"
     return respond(error.problem(_request_id(request)), headers)
+
+
+async def _note(request: Request, error: SluiceError) -> None:
+    """In the audit log of whoever was refused. One that cannot be written now refuses all the same."""
+    principal: Principal | None = getattr(request.state, "principal", None)
+    if principal is None:
+        return
+    services: Services = request.app.state.services
+    asked = f"{request.method} {request.url.path}"
+    try:
+        await record_denial(services.audit, principal, asked, error, datetime.now(UTC))
+    except SluiceError as unwritten:
+        logger.error("audit.refusal-unwritten", exc_info=unwritten)
 
 
 async def _on_invalid(request: Request, error: Exception) -> ProblemResponse:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from gateway.ask import Ask
 from gateway.dispatch import Dispatch
+from gateway.explain_access import ExplainAccess
 from gateway.idempotency import Idempotency
 from gateway.indexes import Indexes
 from gateway.keys import Keys
@@ -45,6 +46,7 @@ class Services:
     principals: Principals
     audit: AuditLog
     trail: Trail
+    explain_access: ExplainAccess
     idempotency: Idempotency
     limits: Limits
     passwords: Passwords

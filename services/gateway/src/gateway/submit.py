@@ -69,12 +69,13 @@ class Submit:
             return await self._go_on(principal, document, job, upload.data)
         document = await asyncio.to_thread(_new_document, principal, upload, level)
         job = _new_job(principal.id, document, "index", job_id=job_id or new_id(), bulk=bulk)
-        made = await self.catalog.submit(document, job)
+        async with self.audit.together():
+            if made := await self.catalog.submit(document, job):
+                await self._note(principal, "document.submitted", *made)
         if made is None:  # by another request at the same moment
             job, document = await self.find_job(principal, job.id)
             return await self._go_on(principal, document, job, upload.data)
         document, job = made
-        await self._note(principal, "document.submitted", document, job)
         if job.state is not JobState.DONE:
             await self._send(principal, document, job, upload.data)
         return document, job
@@ -94,8 +95,10 @@ class Submit:
     async def delete(self, principal: Principal, document: Document) -> None:
         """Begins to delete a document; doing it again changes nothing."""
         job = _new_job(principal.id, document, "delete", job_id=new_id())
-        if begun := await self.catalog.delete(document.id, job):
-            await self._note(principal, "document.deleted", *begun)
+        async with self.audit.together():
+            if begun := await self.catalog.delete(document.id, job):
+                await self._note(principal, "document.deleted", *begun)
+        if begun:
             await self.publish(Holder.of(principal, Right.UPLOAD), *begun)
 
     async def delete_again(self, document: Document, last: Job) -> None:

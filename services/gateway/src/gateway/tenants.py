@@ -30,8 +30,9 @@ async def add_tenant(
     """Raises InvalidInputError for a domain that is none, ConflictError for a slug that is taken."""
     domains = [_domain(domain) for domain in (INTERNAL_DOMAINS if internal_domains is None else internal_domains)]
     tenant = Tenant(id=new_id(), slug=slug, name=name, internal_domains=domains, created_at=datetime.now(UTC))
-    await accounts.add_tenant(tenant)
-    await audit.record(AuditEntry(tenant_id=tenant.id, actor="operator", action="tenant.added", target=slug))
+    async with audit.together():
+        await accounts.add_tenant(tenant)
+        await audit.record(AuditEntry(tenant_id=tenant.id, actor="operator", action="tenant.added", target=slug))
     return tenant
 
 
@@ -57,13 +58,14 @@ async def ensure_first_admin(accounts: Accounts, passwords: Passwords, audit: Au
         rights=frozenset(Right),
         created_at=datetime.now(UTC),
     )
+    password_hash, detail = await passwords.hash(password), {"first": True}
+    added = AuditEntry(tenant_id=tenant.id, actor="system", action="person.added", target=person.id, detail=detail)
     try:
-        await accounts.add_person(person, await passwords.hash(password), one_time=first.password is None)
+        async with audit.together():
+            await accounts.add_person(person, password_hash, one_time=first.password is None)
+            await audit.record(added)
     except ConflictError:
         return
-    await audit.record(
-        AuditEntry(tenant_id=tenant.id, actor="system", action="person.added", target=person.id, detail={"first": True})
-    )
     if first.password is None:
         _write_secret(first.password_file, password)
 

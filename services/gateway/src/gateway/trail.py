@@ -1,11 +1,14 @@
 """The use cases of whoever reads the audit log: all of a chain for operators, their tenant's records for admins."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from gateway.errors import NotFoundError
 from gateway.ports import Accounts, AuditLog, AuditTrail
 from gateway.records import AuditEntry, Page, Person, Tenant
+from gateway.steps import each_step
 from sluice.access import Level
 from sluice.audit import SYSTEM, AuditRecord, Head
 from sluice.errors import AccessDeniedError
@@ -52,6 +55,11 @@ class Trail:
         """The newest of the admin's tenant. Raises AccessDeniedError."""
         check_reader(admin)
         return await self.trail.page(admin.tenant.id, limit, before, action=action, actor=actor)
+
+    async def keep_signed(self, pause: timedelta) -> None:
+        while True:
+            await each_step(self.trail.sign_anew)
+            await asyncio.sleep(pause.total_seconds())
 
     async def _tenants(self) -> list[Tenant]:
         tenants: list[Tenant] = []

@@ -32,6 +32,8 @@ class SqlAuditLog:
         self._verifier = verifier
 
     async def record(self, *entries: AuditEntry) -> None:
+        if all([await self._is_told(entry) for entry in entries]):
+            return
         chained_ = sorted(entries, key=_chain)  # always in this order, so that no two writers wait for each other
 
         async def record() -> None:
@@ -58,6 +60,15 @@ class SqlAuditLog:
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [(_head(row, row["chain"] or row["of"]), row["last"] or 0) for row in rows]
+
+    async def sign_anew(self) -> None:
+        """Signs good heads with the present key, before the one that signed them is given up."""
+        for head, _ in await self.heads():
+            if head.signature and _key(head) != _key(head.signed(self._signer)):
+                async with self._database.write() as connection:
+                    now = await self._head_row(connection, head.chain)
+                    if now.holds(self._verifier):
+                        await self._sign(connection, now)
 
     async def read(self, chain: str) -> AsyncGenerator[AuditRecord | Head]:
         """The chain as it is now, oldest first, and its head last."""
@@ -106,6 +117,13 @@ class SqlAuditLog:
             rows = (await connection.execute(query.order_by(audit.c.sequence.desc()))).mappings()
             return [_record(row) for row in rows]
 
+    async def _is_told(self, entry: AuditEntry) -> bool:
+        """So that a flood of what is told once locks nothing."""
+        if entry.once is None:
+            return False
+        async with self._database.read() as connection:
+            return not await _untold(connection, _chain(entry), [entry])
+
     async def _append(self, connection: AsyncConnection, chain: str, entries: Sequence[AuditEntry]) -> None:
         now = datetime.now(UTC)
         head = start = await self._locked_head(connection, chain)
@@ -116,8 +134,11 @@ class SqlAuditLog:
                 await connection.execute(insert(audit_passages), _passages(record, entry))
             head = Head(chain=chain, sequence=record.sequence, hash=record.hash)
         if head is not start:
-            signed = head.signed(self._signer).model_dump(exclude={"chain"})
-            await connection.execute(update(audit_heads).where(audit_heads.c.chain == chain).values(signed))
+            await self._sign(connection, head)
+
+    async def _sign(self, connection: AsyncConnection, head: Head) -> None:
+        signed = head.signed(self._signer).model_dump(exclude={"chain"})
+        await connection.execute(update(audit_heads).where(audit_heads.c.chain == head.chain).values(signed))
 
     async def _locked_head(self, connection: AsyncConnection, chain: str) -> Head:
         """Where the chain goes on. One that was changed goes on with a record that says so: what was cut stays cut."""
@@ -164,6 +185,10 @@ async def _untold(connection: AsyncConnection, chain: str, entries: Sequence[Aud
             told.add(names[entry.once])
         untold.append(entry)
     return untold
+
+
+def _key(head: Head) -> str:
+    return head.signature.partition(".")[0]
 
 
 def _chain(entry: AuditEntry) -> str:

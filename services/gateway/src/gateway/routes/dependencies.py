@@ -43,6 +43,7 @@ async def authenticated(request: Request, services: ServicesIn, bearer: Bearer) 
         principal = _known(await services.accounts.signed_in(fingerprint(bearer.credentials)))
     slug = principal.tenant.slug
     request.state.tenant = slug
+    request.state.principal = principal
     with log_context(tenant=slug):
         yield Caller(principal=principal, token_sha256=fingerprint(bearer.credentials))
 

@@ -73,7 +73,8 @@ class NewPersonOut(PersonOut):
 
 @router.post("/auth/login")
 async def post_login(body: LoginIn, services: ServicesIn) -> LoginOut:
-    session = await login(services.accounts, services.passwords, services.login_rules, Attempt(**body.model_dump()))
+    attempt = Attempt(**body.model_dump())
+    session = await login(services.accounts, services.passwords, services.audit, services.login_rules, attempt)
     return LoginOut(access_token=session.token, expires_in=session.expires_in, person=me(session.person))
 
 

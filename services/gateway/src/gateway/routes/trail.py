@@ -8,9 +8,11 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
+from gateway.errors import InvalidInputError
 from gateway.routes.dependencies import Admin, ServicesIn, operator
-from gateway.routes.schemas import IdPath, Listing, Output
+from gateway.routes.schemas import IdIn, IdPath, Listing, Output
 from gateway.trail import Chain
+from sluice.access import Level
 from sluice.audit import AuditRecord, Head
 
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
@@ -61,6 +63,43 @@ async def get_audit(
     found = await services.trail.page(admin, limit + 1, cursor, action=action, actor=actor)
     more = str(found[limit - 1].sequence) if len(found) > limit else None
     return Listing(items=[RecordOut.model_validate(record) for record in found[:limit]], next_cursor=more)
+
+
+class WhyOut(Output):
+    """`rule` decides now: its name, and why. `given` and `changes` are records, the newest first."""
+
+    person: str
+    clearance: Level
+    document: str
+    access_level: Level | None = Field(description="Null when it is gone.")
+    may_see: bool
+    rule: str
+    given: list[RecordOut] = Field(description="The retrievals that gave it to them, with the scope of then.")
+    changes: list[RecordOut] = Field(description="What was done to the person and to the document or fix.")
+
+
+@router.get("/explain")
+async def get_explanation(
+    admin: Admin,
+    services: ServicesIn,
+    person: IdIn,
+    passage: NameIn = None,
+    document: NameIn = None,
+) -> WhyOut:
+    """Why somebody could see a passage, or a document or fix, or could not; for INTERNAL admins."""
+    if (passage is None) == (document is None):
+        raise InvalidInputError("passage", "give either a passage or a document")
+    why = await services.explain_access(admin, person, document_id=document, passage_id=passage)
+    return WhyOut(
+        person=why.person.id,
+        clearance=why.person.clearance,
+        document=why.source.id,
+        access_level=why.source.access_level,
+        may_see=why.may_see,
+        rule=why.rule,
+        given=[RecordOut.model_validate(record) for record in why.given],
+        changes=[RecordOut.model_validate(record) for record in why.changes],
+    )
 
 
 @chains.get("")

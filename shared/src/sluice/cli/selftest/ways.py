@@ -125,6 +125,7 @@ WAYS: tuple[Way, ...] = (
     _of(
         "the audit log",
         Call("GET", "/api/v1/audit"),
+        Call("GET", "/api/v1/audit/explain", {"params": {"person": "1", "document": "1"}}),
         Call("GET", "/api/v1/audit/chains"),
         Call("GET", "/api/v1/audit/chains/{chain}/records", fill={"chain": "system"}),
     ),
