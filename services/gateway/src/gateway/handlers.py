@@ -85,10 +85,10 @@ class Handlers:
     async def on_index_damaged(self, message: IndexDamaged, _: Arrival) -> None:
         await self.indexes.mend(message, datetime.now(UTC))
 
-    async def on_passport_refused(self, message: PassportRefused, arrival: Arrival) -> None:
     async def on_retrieval_recorded(self, message: RetrievalRecorded, delivery: Delivery) -> None:
         await record_retrieval(self.accounts, self.audit, message, delivery.passport)
 
+    async def on_passport_refused(self, message: PassportRefused, arrival: Arrival) -> None:
         await record_refusal(self.audit, message, arrival.queued_at)
 
     async def on_document_offered(self, message: DocumentOffered, arrival: Arrival) -> None:
