@@ -25,6 +25,8 @@ _TEXT = "A passage of a document, as long as passages are here. " * 18
 
 class Contender(Protocol):
     name: str
+    left_out: int
+    """Answers without a level that did not answer in time."""
 
     async def fill(self, corpus: Corpus) -> None: ...
 
@@ -41,6 +43,7 @@ class ServerALevel:
     """As Sluice does it: through `sluice.index`, with everything that it does."""
 
     name = "server a level"
+    left_out = 0
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._servers = {level: _started(folder / level, stack) for level in Level}
@@ -58,6 +61,7 @@ class ServerALevel:
 
     async def ask(self, vector: Sequence[float], clearance: Level, limit: int) -> list[int]:
         found = await self._index.find(self._scopes[clearance], vector, limit)
+        self.left_out += found.restoring
         return [int(passage.chunk_id) for passage in found.passages]
 
     def megabytes(self) -> float:
@@ -68,6 +72,7 @@ class OneCollection:
     """As it is often done: one collection for all, text as it is, and the `where` filter alone."""
 
     name = "one collection"
+    left_out = 0
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._server = _started(folder / "one", stack)

@@ -75,11 +75,14 @@ async def measure(contenders: list[Contender], corpus: Corpus, rounds: int, aske
         for contender, clearance in _turns(contenders, number):
             tally = tallies[contender.name][clearance] if number else Tally()
             await ask_all(contender, corpus, clearance, askers, tally)
-            if number:
+            if not number:
+                contender.left_out = 0
+            else:
                 print(f"round {number} {contender.name:<15} {clearance:<9} {tally.rates[-1]:7.0f}/s", flush=True)
     return {
         contender.name: {
             **{f"{level.lower()}_askers": tally.told() for level, tally in tallies[contender.name].items()},
+            "left_out": contender.left_out,
             "server_mb": figure(contender.megabytes()),
         }
         for contender in contenders
@@ -110,7 +113,7 @@ def main() -> None:
                 f"{name:<15} {askers:<16} recall@10 {told['recall_at_10']:.3f}  p50 {told['p50_ms']:.1f} ms"
                 f"  p95 {told['p95_ms']:.1f} ms  {told['questions_per_s']['median']:.0f}/s  outside {told['outside']}"
             )
-        print(f"{name:<15} {each['server_mb']:.0f} MB of servers")
+        print(f"{name:<15} {each['server_mb']:.0f} MB of servers, {each['left_out']} answers without a level")
     sizes = {"rows": asked.rows, "external": len(corpus.external), "dimensions": DIMENSIONS, "askers": asked.askers}
     finish("isolation", {**sizes, "limit": LIMIT, "contenders": figures})
 
