@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,9 +171,14 @@ def gateway_adapters(settings: GatewaySettings, office: Office) -> Adapters:
 
 
 @asynccontextmanager
-async def running_gateway(settings: GatewaySettings, office: Office, **replaced: Any) -> AsyncGenerator[RunningGateway]:
+async def running_gateway(
+    settings: GatewaySettings, office: Office, *, rewire: Callable[[Services], Services] | None = None, **replaced: Any
+) -> AsyncGenerator[RunningGateway]:
+    """`rewire` gives routes other use cases: so a test takes a check away."""
     adapters = replace(gateway_adapters(settings, office), **replaced)
     app = create_app(settings, adapters=adapters)
+    if rewire:
+        app.state.services = rewire(app.state.services)
     server = uvicorn.Server(
         uvicorn.Config(app, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2)
     )
