@@ -34,7 +34,7 @@ PORTS = (
     "SLUICE_LLM_ROUTER_INTERNAL_PORT",
     "SLUICE_LOG_BRIDGE_PORT",
 )
-RIGHTS = ["read", "upload", "teach", "logs", "admin"]
+RIGHTS = ["read", "upload", "teach", "logs", "admin", "declassify"]
 
 
 @dataclass

@@ -53,6 +53,7 @@ class Right(StrEnum):
     LOGS = "logs"
     ADMIN = "admin"
     OPERATOR = "operator"
+    DECLASSIFY = "declassify"
 
 
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")

@@ -45,7 +45,10 @@ class Passage(Part):
 
 
 class DocumentReference(Part):
-    """One generation of a document; the original lies in the blob store, or is fetched from `url`."""
+    """One generation of a document; the original lies in the blob store, or is fetched from `url`.
+
+    `moved`: its content is that of the generation before, which may stand at another level.
+    """
 
     document_id: str
     generation: int
@@ -53,6 +56,7 @@ class DocumentReference(Part):
     title: str
     url: str | None = None
     sha256: str | None = None
+    moved: bool = False
 
 
 class Fix(Part):
@@ -175,10 +179,6 @@ class QuestionGrounded(Message):
     restoring: bool = False
 
 
-class AnswerCompleted(Message):
-    """An answer for the gateway to keep; `level` is the highest of what it rests on, history included."""
-
-    stream = "answers.completed.v1"
 class Retrieved(Part):
     """A passage that was found, without its text."""
 
@@ -208,6 +208,10 @@ class RetrievalRecorded(Message):
         return self.question_digest
 
 
+class AnswerCompleted(Message):
+    """An answer for the gateway to keep; `level` is the highest of what it rests on, history included."""
+
+    stream = "answers.completed.v1"
     laned = False
     expires = False
     bound = ("question",)
@@ -249,6 +253,8 @@ class JobState(StrEnum):
     PARSING = "parsing"
     EMBEDDING = "embedding"
     INDEXING = "indexing"
+    SETTLING = "settling"
+    """Its rows are gone; questions that were asked before may still be answered from them."""
     RETRYING = "retrying"
     DONE = "done"
     DELETED = "deleted"

@@ -19,6 +19,7 @@ from gateway.adapters.sql_conversations import SqlConversations
 from gateway.adapters.sql_fixes import SqlFixes
 from gateway.adapters.sql_idempotency import SqlIdempotencyKeys
 from gateway.adapters.sql_keys import SqlApiKeys
+from gateway.adapters.sql_moves import SqlMoves
 from gateway.adapters.sql_offers import SqlOfferFates
 from gateway.adapters.sql_sources import SqlSources
 from gateway.adapters.streams import (
@@ -52,6 +53,7 @@ from gateway.ports import Blobs, Passwords
 from gateway.presence import Presence
 from gateway.principals import KnownPrincipals
 from gateway.reconcile import Reconcile
+from gateway.relevel import Relevel
 from gateway.replay import Replay
 from gateway.resend import Resend
 from gateway.routes import (
@@ -142,6 +144,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     principals = KnownPrincipals(accounts=accounts, keys=api_keys)
     question_deadline = timedelta(seconds=settings.question_deadline_seconds)
     job_deadline = timedelta(seconds=settings.job_deadline_seconds)
+    sources = SqlSources(adapters.database)
     submit = Submit(
         catalog=catalog,
         blobs=adapters.blobs,
@@ -150,15 +153,24 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         signer=signer,
         deadline=job_deadline,
     )
-    teach = Teach(fixes=fixes_, publisher=publisher, audit=audit, signer=signer, deadline=job_deadline)
+    teach = Teach(fixes=fixes_, sources=sources, publisher=publisher, audit=audit, signer=signer, deadline=job_deadline)
     ask = Ask(
         conversations=conversations_,
         publisher=publisher,
         replies=replies,
         signer=signer,
-        disclose=Disclose(sources=SqlSources(adapters.database)),
+        disclose=Disclose(sources=sources),
         deadline=question_deadline,
         history_turns=settings.history_turns,
+    )
+    relevel = Relevel(
+        submit=submit,
+        catalog=catalog,
+        moves=SqlMoves(adapters.database),
+        places=BrokerPlaces(adapters.broker),
+        accounts=accounts,
+        principals=principals,
+        audit=audit,
     )
     resend = Resend(
         accounts=accounts,
@@ -169,6 +181,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         blobs=adapters.blobs,
         replies=replies,
         submit=submit,
+        relevel=relevel,
         teach=teach,
         ask=ask,
     )
@@ -204,6 +217,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         ),
         catalog=catalog,
         submit=submit,
+        relevel=relevel,
         dispatch=Dispatch(
             waiting=backlog,
             gate=gate,
@@ -269,9 +283,11 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
         pause = timedelta(seconds=settings.reconcile_seconds)
         reconciler = asyncio.create_task(_reconcile(settings, adapters, services).forever(pause, adapters.broker.lost))
         dispatcher = asyncio.create_task(services.dispatch.forever(_DISPATCH_PAUSE))
+        relevelling = asyncio.create_task(services.relevel.forever(_DISPATCH_PAUSE))
+        signing = asyncio.create_task(services.trail.keep_signed(_SIGN_PAUSE))
         logger.info("service.started")
         yield
-        await end(reconciler, dispatcher)
+        await end(signing, reconciler, dispatcher, relevelling)
         await services.listen.close()
         await adapters.broker.stop()
         await adapters.database.close()

@@ -1,6 +1,6 @@
 """What of their former questions a person is shown: what lies within their clearance of now."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import WithheldError
@@ -27,6 +27,13 @@ class Disclose:
         """Raises WithheldError."""
         for reason in (await self.withheld(person.tenant.id, person.clearance, [turn])).values():
             raise WithheldError(reason)
+
+    async def check_sources(self, person: Person, ids: Collection[str]) -> None:
+        """Raises WithheldError when one of the documents and fixes is not for the person now."""
+        if not ids or person.clearance is Level.INTERNAL:
+            return
+        if set(ids) - await self.sources.readable(person.tenant.id, ids, person.clearance.readable):
+            raise WithheldError(SOURCES_CHANGED)
 
     async def withheld(self, tenant_id: str, clearance: Level, turns: Sequence[Turn]) -> dict[str, str]:
         """Why each of these turns is not for this clearance, by its id; those that are not in it are."""

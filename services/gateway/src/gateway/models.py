@@ -187,6 +187,8 @@ Index(
     sqlite_where=WAITING,
     postgresql_where=WAITING,
 )
+MOVE = text("kind = 'relevel'")
+Index("ix_jobs_moves", jobs.c.state, sqlite_where=MOVE, postgresql_where=MOVE)
 OPEN_JOB = text("state NOT IN ('done', 'deleted', 'failed')")
 Index("ix_jobs_open", jobs.c.tenant_id, sqlite_where=OPEN_JOB, postgresql_where=OPEN_JOB)
 

@@ -88,8 +88,13 @@ def _new_person(tenant: Tenant, email: str, rights: frozenset[Right]) -> Person:
 
 
 def _may_grant(by: Person | None, person: Person, rights: frozenset[Right]) -> None:
-    """Who could make or change someone above themselves could sign in as them."""
+    """Who could make or change someone above themselves could sign in as them.
+
+    An operator is no person: nobody has that right, and so nobody grants it.
+    """
     if by is None:
+        if Right.OPERATOR in rights:
+            raise InvalidInputError("rights", "operators have a token of their own: a person cannot be one")
         return
     if missing := sorted(rights - by.rights):
         raise AccessDeniedError(f"you cannot grant what you have not: {', '.join(missing)}")

@@ -254,6 +254,37 @@ class Fixes(Protocol):
         ...
 
 
+class Moves(Protocol):
+    """Documents on their way to another level."""
+
+    async def begin(self, document: Document, job: Job) -> tuple[Document, Job] | None:
+        """Begins to give a document the job's level, as a new generation; INTERNAL from now on if that is the level.
+
+        A document that has the level, or is on its way to it, keeps its job, or gets one that is done.
+        None if the document is gone or being deleted. Raises ConflictError when the level has one of the same name,
+        when it has another level than that it was read with, and while it is still on its way to INTERNAL.
+        """
+        ...
+
+    async def unsent(self) -> list[tuple[Job, Document]]: ...
+    async def settling(self) -> list[tuple[Job, Document]]: ...
+    async def failed(self, ended_before: datetime) -> list[tuple[Job, Document]]:
+        """The newest on their documents that failed."""
+        ...
+
+    async def others(self, job: Job, changed_after: datetime) -> list[Job]:
+        """The other jobs on its document that have changed since."""
+        ...
+
+    async def questions_open(self, tenant_id: str, asked_before: datetime) -> bool:
+        """Whether a question of the EXTERNAL lane that was asked before then has not ended."""
+        ...
+
+    async def settled(self, job: Job, at: datetime) -> bool:
+        """Ends the job. False: it has ended."""
+        ...
+
+
 class IdempotencyKeys(Protocol):
     """What was asked for under keys of the askers' choice."""
 

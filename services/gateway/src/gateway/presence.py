@@ -6,6 +6,8 @@ from gateway.ports import Accounts
 from gateway.records import Person
 
 _GATHER_SECONDS = 0.05
+LOOK_AGAIN_SECONDS = 3.0
+"""How long what is known of a stream's reader holds."""
 
 
 class Presence:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from gateway.records import Document, DocumentState, Job
+from sluice.access import Level
 from sluice.messages import DocumentProgress, JobState
 
 _ORDER = [JobState.QUEUED, JobState.FETCHING, JobState.PARSING, JobState.EMBEDDING, JobState.INDEXING]
@@ -11,7 +12,7 @@ _ORDER = [JobState.QUEUED, JobState.FETCHING, JobState.PARSING, JobState.EMBEDDI
 
 def goes_forward(job: Job, message: DocumentProgress) -> bool:
     """Whether the message tells something later than what is known; messages may come twice and out of order."""
-    if job.state.terminal:
+    if job.state.terminal or job.state is JobState.SETTLING:
         return False
     if message.state in (JobState.DONE, JobState.DELETED):
         return True  # what is done is done, also when a later run or attempt was begun meanwhile
@@ -42,6 +43,11 @@ def state_after(document: Document, message: DocumentProgress) -> DocumentState 
     if document.state is DocumentState.DELETING:
         return None
     return {JobState.DONE: DocumentState.DONE, JobState.FAILED: DocumentState.FAILED}.get(message.state)
+
+
+def after_done(job: Job) -> JobState:
+    """A document that became INTERNAL is done when nobody can be answered from its EXTERNAL rows any more."""
+    return JobState.SETTLING if job.access_level is Level.INTERNAL else JobState.DONE
 
 
 def _rank(state: JobState, *, waiting: bool = False) -> int:

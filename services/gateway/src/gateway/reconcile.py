@@ -53,6 +53,7 @@ class Reconcile:
             self._close_jobs,
             self._close_fixes,
             self._delete_all_again,
+            self.resend.relevel.begin_failed_again,
             self._close_turns,
             self._forget_keys,
         )

@@ -75,6 +75,11 @@ class ApiKey:
         return self.revoked_at is None and not expired and self.tenant.suspended_at is None
 
 
+def may_declassify(principal: Principal) -> bool:
+    """Whether it may give EXTERNAL people what INTERNAL ones know."""
+    return Right.DECLASSIFY in principal.rights and principal.clearance is Level.INTERNAL
+
+
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
     person: Person

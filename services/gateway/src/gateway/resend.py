@@ -8,6 +8,7 @@ from gateway.errors import NotFoundError
 from gateway.passports import Holder
 from gateway.ports import Accounts, Blobs, Catalog, Conversations, Fixes, Principals, Replies
 from gateway.records import Document, FixRow, FixState, Job, Person, Principal, Turn
+from gateway.relevel import Relevel
 from gateway.submit import Submit, original_path
 from gateway.teach import Teach
 from sluice.access import Level, Right
@@ -29,11 +30,15 @@ class Resend:
     blobs: Blobs
     replies: Replies
     submit: Submit
+    relevel: Relevel
     teach: Teach
     ask: Ask
 
     async def job(self, job: Job, document: Document) -> None:
         """A bulk job waits for its turn instead, once its file is stored."""
+        if job.kind == "relevel":
+            await self.relevel.send(job, document)
+            return
         if job.kind == "delete":
             holder = await self._remover(document.tenant_id, document.access_level, Right.UPLOAD)
             await self.submit.publish(holder, document, job)

@@ -24,6 +24,7 @@ from gateway.ports import (
     Principals,
 )
 from gateway.presence import Presence
+from gateway.relevel import Relevel
 from gateway.replay import Replay
 from gateway.resend import Resend
 from gateway.search_logs import SearchLogs
@@ -57,6 +58,7 @@ class Services:
     listen: Listen
     catalog: Catalog
     submit: Submit
+    relevel: Relevel
     dispatch: Dispatch
     fixes: Fixes
     teach: Teach

@@ -174,10 +174,11 @@ def reference_of(document: Document, job: Job) -> DocumentReference:
     return DocumentReference(
         document_id=document.id,
         generation=job.generation,
-        access_level=document.access_level,
+        access_level=job.access_level or document.access_level,
         title=document.title,
         url=document.url,
         sha256=document.sha256,
+        moved=job.kind == "relevel",
     )
 
 

@@ -1,13 +1,15 @@
 """Teaching an answer, and taking it back."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from gateway.errors import NotFoundError
 from gateway.passports import Errand, Holder
-from gateway.ports import AuditLog, Fixes, Publisher
-from gateway.records import AuditEntry, FixRow, FixState, Person
+from gateway.ports import AuditLog, Fixes, Publisher, Sources
+from gateway.records import AuditEntry, FixRow, FixState, Person, may_declassify
 from gateway.tokens import new_id
 from sluice.access import Level, PassportSigner, Right
 from sluice.errors import AccessDeniedError, TransientError
@@ -19,21 +21,34 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, kw_only=True)
 class Teach:
     fixes: Fixes
+    sources: Sources
     publisher: Publisher
     audit: AuditLog
     signer: PassportSigner
     deadline: timedelta
 
     async def __call__(
-        self, person: Person, question: str, answer: str, level: Level, *, fix_id: str | None = None
+        self,
+        person: Person,
+        question: str,
+        answer: str,
+        level: Level,
+        *,
+        sources: Collection[str] = (),
+        fix_id: str | None = None,
     ) -> FixRow:
         """Keeps the fix and sends it to the index. A `fix_id` that is there already names the same fix.
 
         Raises:
-            AccessDeniedError: the level lies above the person's clearance.
+            AccessDeniedError: the level lies above the person's clearance, or below what they may have written from.
         """
         if level not in person.clearance.readable:
             raise AccessDeniedError(f"you cannot teach {level} answers")
+        declassified = level < person.clearance and not await self._rests_on(person, sources, level)
+        if declassified and not may_declassify(person):
+            raise AccessDeniedError(
+                f"without sources that are all {level} this needs the right {Right.DECLASSIFY}: teach it as INTERNAL"
+            )
         now = datetime.now(UTC)
         fix = FixRow(
             id=fix_id or new_id(),
@@ -47,9 +62,10 @@ class Teach:
             created_at=now,
             updated_at=now,
         )
-        if await self.fixes.add(fix):
-            await self._note(person, "fix.taught", fix)
-        else:
+        async with self.audit.together():
+            if added := await self.fixes.add(fix):
+                await self._note(person, "fix.declassified" if declassified else "fix.taught", fix, sources)
+        if not added:
             fix = await self.find(person, fix.id)
         if fix.state is FixState.PENDING and fix.published_at is None:
             await self.publish(Holder.of(person, Right.TEACH), fix)
@@ -59,11 +75,17 @@ class Teach:
         """Begins to take a fix back; doing it again only sends the message again. Raises NotFoundError."""
         fix = await self.find(person, fix_id)
         if fix.state is not FixState.WITHDRAWING:
-            await self.fixes.withdraw(fix.id)
-            await self._note(person, "fix.withdrawn", fix)
+            async with self.audit.together():
+                await self.fixes.withdraw(fix.id)
+                await self._note(person, "fix.withdrawn", fix)
             fix = await self.find(person, fix_id)
         await self.publish(Holder.of(person, Right.TEACH), fix)
         return fix
+
+    async def _rests_on(self, person: Person, sources: Collection[str], level: Level) -> bool:
+        """Whether there are sources, and all of them are of the level or below."""
+        found = await self.sources.readable(person.tenant.id, sources, level.readable) if sources else set[str]()
+        return bool(sources) and set(sources) <= found
 
     async def find(self, person: Person, fix_id: str) -> FixRow:
         """A fix within the person's clearance; else NotFoundError."""
@@ -94,8 +116,9 @@ class Teach:
         else:
             await self.fixes.published(fix, datetime.now(UTC))
 
-    async def _note(self, person: Person, action: str, fix: FixRow) -> None:
-        detail = {"access_level": fix.access_level}
+    async def _note(self, person: Person, action: str, fix: FixRow, sources: Collection[str] = ()) -> None:
+        detail: dict[str, Any] = {"access_level": fix.access_level}
+        detail |= {"sources": sorted(sources)} if sources else {}
         await self.audit.record(
             AuditEntry(tenant_id=person.tenant.id, actor=person.id, action=action, target=fix.id, detail=detail)
         )

@@ -55,7 +55,7 @@ async def ensure_first_admin(accounts: Accounts, passwords: Passwords, audit: Au
         tenant=tenant,
         email=first.email,
         email_verified=True,
-        rights=frozenset(Right),
+        rights=frozenset(Right) - {Right.OPERATOR},
         created_at=datetime.now(UTC),
     )
     password_hash, detail = await passwords.hash(password), {"first": True}

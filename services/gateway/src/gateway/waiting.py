@@ -12,9 +12,11 @@ from gateway.ports import Places, WaitingJobs
 from gateway.records import Job
 from gateway.submit import message_id, streams_of
 from sluice.access import Level
+from sluice.messages import JobState
 from sluice.places import COUNTED, Place
 
 _COUNT_SECONDS = 5.0
+_SETTLING = "waits for the questions that were asked before to end"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,8 @@ class Explain:
         """None for a job that has ended. Raises TransientError when the broker is away."""
         if job.state.terminal:
             return None
+        if job.state is JobState.SETTLING:
+            return Waiting(state="running", detail=_SETTLING, attempt=job.attempt, since=job.updated_at)
         if job.waiting_lane is not None and job.published_at is None:
             return await self._turn(job, job.waiting_lane)
         places = await asyncio.gather(*(self.places.find(stream, message_id(job)) for stream in streams_of(job)))

@@ -2,7 +2,7 @@
 
 from ingest_worker.generations import Generations
 from ingest_worker.ports import Blobs, ChunkIndex
-from sluice.access import Scope
+from sluice.access import Level, Scope
 from sluice.messages import DocumentReference
 
 
@@ -34,3 +34,9 @@ async def delete_before(generation: int, document_id: str, scope: Scope, *, blob
             if int(name) < generation:
                 await blobs.delete(scope, level, ("documents", document_id, name))
         await index.delete_document(scope, level, document_id, keep_generation=generation)
+
+
+async def clear_level(level: Level, document_id: str, scope: Scope, *, blobs: Blobs, index: ChunkIndex) -> None:
+    """Removes all of the document at a level."""
+    await blobs.delete(scope, level, ("documents", document_id))
+    await index.delete_document(scope, level, document_id)

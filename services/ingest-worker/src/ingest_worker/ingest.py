@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
+from ingest_worker.carry import carry_over, chunk_id_of
 from ingest_worker.chunking import Chunk, split
-from ingest_worker.delete import delete_before
+from ingest_worker.delete import clear_level, delete_before
 from ingest_worker.documents import ParsedDocument
 from ingest_worker.generations import Generations, ReplacedError
 from ingest_worker.ports import Blobs, ChunkIndex, Fetch, FetchedFile, Parse, Report
@@ -21,7 +22,7 @@ from ingest_worker.stored_chunks import (
     original_path,
     part_path,
 )
-from sluice.access import Scope, digest
+from sluice.access import Level, Scope
 from sluice.blobs import BlobMissingError, BlobPath
 from sluice.embedding import Embedder
 from sluice.errors import PermanentError, UnreadableDocumentError
@@ -81,10 +82,14 @@ class Ingest:
             newest = await self._generations.newest(document.document_id, scope)
             if newest > document.generation:  # whoever took its place may have cleaned up before this was written
                 await delete_before(newest, document.document_id, scope, blobs=self._blobs, index=self._index)
+            elif document.moved or document.access_level is Level.INTERNAL:  # what fails leaves nothing below
+                await clear_level(Level.EXTERNAL, document.document_id, scope, blobs=self._blobs, index=self._index)
             raise
 
     async def _ingest(self, document: DocumentReference, scope: Scope, report: Report) -> Indexed:
         await self._generations.begin(document, scope)
+        if document.moved:
+            await carry_over(document, scope, self._blobs)
         file = await self._original(document, scope, report)
         await report(JobState.PARSING)
         with step("parse"):
@@ -173,10 +178,9 @@ def _part_path(document: DocumentReference, number: int) -> BlobPath:
 
 
 def _row(document: DocumentReference, scope: Scope, title: str, chunk: Chunk) -> IndexedChunk:
-    """The chunk as it is kept, still without its vector. Its id is the same whenever the same text is read again."""
-    identity = [scope.tenant, document.document_id, document.generation, chunk.ordinal, digest(chunk.text)]
+    """The chunk as it is kept, still without its vector."""
     return IndexedChunk(
-        chunk_id=digest(identity),
+        chunk_id=chunk_id_of(scope, document.document_id, document.generation, chunk.ordinal, chunk.text),
         document_id=document.document_id,
         generation=document.generation,
         ordinal=chunk.ordinal,

@@ -22,8 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
 from gateway.database import Database
+from gateway.errors import ConflictError
 from gateway.models import OPEN_JOB, documents, jobs, tenants
-from gateway.progress import begun_again, goes_forward, may_begin_again, state_after
+from gateway.progress import after_done, begun_again, goes_forward, may_begin_again, state_after
 from gateway.records import Document, DocumentState, Job, Page
 from sluice.access import Level
 from sluice.messages import DocumentProgress, JobState
@@ -31,9 +32,10 @@ from sluice.messages import DocumentProgress, JobState
 _TERMINAL = [state for state in JobState if state.terminal]
 _OPEN = text(f"jobs.{OPEN_JOB.text}")
 """In the words of the index of what is open, which serves no others."""
+_NOT_SETTLING = jobs.c.state != JobState.SETTLING
 _SENT_WITHOUT_NOTE = and_(jobs.c.published_at.is_(None), jobs.c.state != JobState.QUEUED)
 """Progress tells that a message was sent, also when the note of it was lost."""
-_JOB = select(jobs, *(c.label(f"document__{c.name}") for c in documents.c)).select_from(jobs.join(documents))
+JOB = select(jobs, *(c.label(f"document__{c.name}") for c in documents.c)).select_from(jobs.join(documents))
 
 
 class SqlCatalog:
@@ -49,6 +51,8 @@ class SqlCatalog:
 
     async def _submit(self, connection: AsyncConnection, document: Document, job: Job) -> tuple[Document, Job] | None:
         known = await self._same(connection, document)
+        if known is not None and await _moving(connection, known):
+            raise ConflictError("the document's access level is being changed: upload it again when that is done")
         if (await connection.execute(select(jobs.c.id).where(jobs.c.id == job.id))).first():
             return None
         if known is None:
@@ -65,7 +69,7 @@ class SqlCatalog:
                 .where(documents.c.id == known.id)
                 .values(values_of(document, chunk_count=known.chunk_count))
             )
-            await _close_jobs(connection, known.id, "a newer upload of this document took its place")
+            await close_jobs(connection, known.id, "a newer upload of this document took its place")
         job = replace(job, document_id=document.id, generation=document.generation)
         await connection.execute(insert(jobs).values(values_of(job)))
         return document, job
@@ -78,19 +82,19 @@ class SqlCatalog:
             .with_for_update()
         )
         row = (await connection.execute(query)).mappings().first()
-        return _document(row) if row else None
+        return document_of(row) if row else None
 
     async def document(self, tenant_id: str, document_id: str) -> Document | None:
         query = select(documents).where(documents.c.id == document_id, documents.c.tenant_id == tenant_id)
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().first()
-        return _document(row) if row else None
+        return document_of(row) if row else None
 
     async def documents(self, tenant_id: str, levels: Sequence[Level], page: Page) -> list[Document]:
         visible = select(documents).where(documents.c.tenant_id == tenant_id, documents.c.access_level.in_(levels))
         query = newest_first(visible, documents.c.created_at, documents.c.id, page)
         async with self._database.read() as connection:
-            return [_document(row) for row in (await connection.execute(query)).mappings()]
+            return [document_of(row) for row in (await connection.execute(query)).mappings()]
 
     async def delete(self, document_id: str, job: Job) -> tuple[Document, Job] | None:
         under_way = select(jobs.c.id).where(
@@ -102,18 +106,18 @@ class SqlCatalog:
             row = (await connection.execute(locked)).mappings().first()
             if row is None or (await connection.execute(under_way)).first():
                 return None
-            document = replace(_document(row), state=DocumentState.DELETING, updated_at=job.created_at)
+            document = replace(document_of(row), state=DocumentState.DELETING, updated_at=job.created_at)
             job = replace(job, generation=document.generation)
             await connection.execute(update(documents).where(documents.c.id == document_id).values(changes))
-            await _close_jobs(connection, document_id, "the document was deleted")
+            await close_jobs(connection, document_id, "the document was deleted")
             await connection.execute(insert(jobs).values(values_of(job)))
         return document, job
 
     async def job(self, tenant_id: str, job_id: str) -> tuple[Job, Document] | None:
-        query = _JOB.where(jobs.c.id == job_id, documents.c.tenant_id == tenant_id)
+        query = JOB.where(jobs.c.id == job_id, documents.c.tenant_id == tenant_id)
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().first()
-        return (_job(row), _document(row, "document__")) if row else None
+        return (job_of(row), document_of(row, "document__")) if row else None
 
     async def wait(self, job_id: str, lane: Level) -> None:
         async with self._database.write() as connection:
@@ -130,7 +134,7 @@ class SqlCatalog:
 
     async def unheard(self, changed_before: datetime, after: Job | None) -> list[tuple[Job, Document]]:
         sent = or_(jobs.c.published_at < changed_before, _SENT_WITHOUT_NOTE)
-        return await self._oldest(_OPEN, sent, jobs.c.updated_at < changed_before, after=after)
+        return await self._oldest(_OPEN, _NOT_SETTLING, sent, jobs.c.updated_at < changed_before, after=after)
 
     async def again(self, job: Job) -> Job | None:
         async with self._database.write() as connection:
@@ -142,7 +146,7 @@ class SqlCatalog:
                 return None
             fresh = begun_again(now, datetime.now(UTC))
             await connection.execute(update(jobs).where(jobs.c.id == job.id).values(values_of(fresh)))
-            if fresh.kind == "index":
+            if fresh.kind != "delete":
                 pending = {"state": DocumentState.PENDING, "updated_at": fresh.updated_at}
                 await connection.execute(update(documents).where(documents.c.id == document.id).values(pending))
         return fresh
@@ -150,7 +154,7 @@ class SqlCatalog:
     async def overdue(self, published_before: datetime, after: Job | None = None) -> list[tuple[Job, Document]]:
         sent = or_(jobs.c.published_at.is_not(None), _SENT_WITHOUT_NOTE)
         at = func.coalesce(jobs.c.published_at, jobs.c.updated_at)
-        return await self._oldest(_OPEN, sent, at < published_before, after=after)
+        return await self._oldest(_OPEN, _NOT_SETTLING, sent, at < published_before, after=after)
 
     async def undeleted(self, ended_before: datetime, after: Job | None = None) -> list[tuple[Job, Document]]:
         other = jobs.alias()
@@ -170,12 +174,12 @@ class SqlCatalog:
     async def _oldest(
         self, *conditions: ColumnElement[bool] | TextClause, after: Job | None = None
     ) -> list[tuple[Job, Document]]:
-        query = _JOB.where(*conditions).order_by(jobs.c.created_at, jobs.c.id).limit(100)
+        query = JOB.where(*conditions).order_by(jobs.c.created_at, jobs.c.id).limit(100)
         if after is not None:
             query = query.where(comes_after(jobs.c.created_at, jobs.c.id, after.created_at, after.id))
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        return [(_job(row), _document(row, "document__")) for row in rows]
+        return [(job_of(row), document_of(row, "document__")) for row in rows]
 
     async def fail_job(self, job_id: str, error: str, *, run: int | None = None) -> None:
         async with self._database.write() as connection:
@@ -196,19 +200,23 @@ class SqlCatalog:
             found = await self._locked(connection, and_(jobs.c.id == message.request_id, of_tenant))
             if found is None or not goes_forward(found[0], message):
                 return False
-            await self._advance(connection, found[1], message)
+            await self._advance(connection, *found, message)
         return True
 
     async def _locked(self, connection: AsyncConnection, which: ColumnElement[bool]) -> tuple[Job, Document] | None:
         """A job and its document once the document is ours: every writer locks that first, so none waits in a ring."""
         document_id = select(jobs.c.document_id).join(documents).where(which).scalar_subquery()
         await connection.execute(select(documents.c.id).where(documents.c.id == document_id).with_for_update())
-        row = (await connection.execute(_JOB.where(which))).mappings().first()
-        return (_job(row), _document(row, "document__")) if row else None
+        row = (await connection.execute(JOB.where(which))).mappings().first()
+        return (job_of(row), document_of(row, "document__")) if row else None
 
-    async def _advance(self, connection: AsyncConnection, document: Document, message: DocumentProgress) -> None:
+    async def _advance(
+        self, connection: AsyncConnection, job: Job, document: Document, message: DocumentProgress
+    ) -> None:
         now = datetime.now(UTC)
         changes = {name: getattr(message, name) for name in ("state", "attempt", "done", "total", "error")}
+        if message.state is JobState.DONE:
+            changes["state"] = after_done(job)
         await connection.execute(
             update(jobs).where(jobs.c.id == message.request_id).values(changes | {"updated_at": now})
         )
@@ -220,10 +228,36 @@ class SqlCatalog:
             row = {"state": state, "updated_at": now}
             row |= {} if message.chunk_count is None else {"chunk_count": message.chunk_count}
             row |= {"title": message.title} if message.title else {}
+            if state is DocumentState.DONE and job.access_level is Level.EXTERNAL:
+                row |= await _lowered(connection, document)
             await connection.execute(update(documents).where(documents.c.id == document.id).values(row))
 
 
-async def _close_jobs(connection: AsyncConnection, document_id: str, reason: str) -> None:
+async def _moving(connection: AsyncConnection, document: Document) -> bool:
+    moving = and_(jobs.c.document_id == document.id, jobs.c.kind == "relevel", jobs.c.state.not_in(_TERMINAL))
+    return (await connection.execute(select(jobs.c.id).where(moving))).first() is not None
+
+
+async def same_name(connection: AsyncConnection, document: Document, level: Level) -> bool:
+    """Whether the level has another document of this name."""
+    query = select(documents.c.id).where(
+        documents.c.tenant_id == document.tenant_id,
+        documents.c.name == document.name,
+        documents.c.access_level == level,
+        documents.c.state != DocumentState.DELETING,
+        documents.c.id != document.id,
+    )
+    return (await connection.execute(query)).first() is not None
+
+
+async def _lowered(connection: AsyncConnection, document: Document) -> dict[str, str]:
+    """It is EXTERNAL from now on; where its name was taken meanwhile, it gets one of its own."""
+    taken = await same_name(connection, document, Level.EXTERNAL)
+    name = {"name": f"{document.name} ({document.id[:8]})"} if taken else {}
+    return {"access_level": Level.EXTERNAL, **name}
+
+
+async def close_jobs(connection: AsyncConnection, document_id: str, reason: str) -> None:
     await connection.execute(
         update(jobs)
         .where(jobs.c.document_id == document_id, jobs.c.state.not_in(_TERMINAL))
@@ -231,12 +265,12 @@ async def _close_jobs(connection: AsyncConnection, document_id: str, reason: str
     )
 
 
-def _document(row: RowMapping, prefix: str = "") -> Document:
+def document_of(row: RowMapping, prefix: str = "") -> Document:
     level, state = Level(row[f"{prefix}access_level"]), DocumentState(row[f"{prefix}state"])
     return record_of(Document, row, prefix, access_level=level, state=state)
 
 
-def _job(row: RowMapping) -> Job:
+def job_of(row: RowMapping) -> Job:
     lane = Level(row["waiting_lane"]) if row["waiting_lane"] else None
     level = Level(row["access_level"]) if row["access_level"] else None
     return record_of(Job, row, state=JobState(row["state"]), waiting_lane=lane, access_level=level)

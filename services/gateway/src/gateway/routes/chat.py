@@ -114,6 +114,9 @@ async def _while_allowed(
                 if (now := await present.now()) is not checked:
                     await services.ask.find(now, turn.id)
                     checked = now
+                if event.name == "sources":
+                    passages = event.data.get("passages", ())
+                    await services.ask.disclose.check_sources(now, [passage["document_id"] for passage in passages])
             except SluiceError as error:
                 yield Event("error", error.problem(turn.id))
                 return

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gateway.errors import NotSignedInError
+from gateway.presence import LOOK_AGAIN_SECONDS
 from gateway.records import ApiKey, Caller, Person, Principal
 from gateway.services import Services
 from gateway.tokens import fingerprint
@@ -18,7 +19,6 @@ from sluice.errors import AccessDeniedError
 from sluice.offers import key_id_of
 from sluice.telemetry import log_context
 
-_LOOK_AGAIN_SECONDS = 3.0
 P = TypeVar("P", bound=Principal)
 
 
@@ -106,7 +106,7 @@ class Present(Generic[P]):
 
     async def now(self) -> P:
         """As they are, or were 3 s ago at most. Raises NotSignedInError, AccessDeniedError."""
-        if time.monotonic() - self._looked >= _LOOK_AGAIN_SECONDS:
+        if time.monotonic() - self._looked >= LOOK_AGAIN_SECONDS:
             self._principal = _check(_known(await self._look()), self._right)
             self._looked = time.monotonic()
         return self._principal

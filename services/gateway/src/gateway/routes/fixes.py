@@ -5,12 +5,12 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from gateway.records import FixRow, FixState
 from gateway.routes.dependencies import ServicesIn, Teacher
 from gateway.routes.keyed import KeyedIn
-from gateway.routes.schemas import Body, IdPath, LevelIn, Listing, Output, PageIn, Text, listing
+from gateway.routes.schemas import Body, IdIn, IdPath, LevelIn, Listing, Output, PageIn, Text, listing
 from sluice.access import Level
 
 router = APIRouter(prefix="/api/v1/knowledge/fixes", tags=["knowledge"])
@@ -19,7 +19,13 @@ router = APIRouter(prefix="/api/v1/knowledge/fixes", tags=["knowledge"])
 class FixIn(Body):
     question: Annotated[Text, StringConstraints(max_length=4000)]
     answer: Annotated[Text, StringConstraints(max_length=20_000)]
-    access_level: LevelIn = Level.INTERNAL
+    access_level: LevelIn = Field(
+        default=Level.INTERNAL,
+        description="INTERNAL people teach EXTERNAL answers from EXTERNAL sources, or with the right to declassify.",
+    )
+    sources: Annotated[list[IdIn], Field(max_length=50)] = Field(
+        default=[], description="The documents that the answer was written from."
+    )
 
 
 class FixOut(Output):
@@ -40,7 +46,9 @@ async def post_fix(body: FixIn, teacher: Teacher, services: ServicesIn, keyed: K
         return _out(await services.teach.find(teacher, claim.id()))
     async with services.limits.room(services.limits.fixes, teacher.tenant.id):
         fix_id = claim.id() if claim else None
-        fix = await services.teach(teacher, body.question, body.answer, body.access_level, fix_id=fix_id)
+        fix = await services.teach(
+            teacher, body.question, body.answer, body.access_level, sources=body.sources, fix_id=fix_id
+        )
     await keyed.settle(claim)
     return _out(fix)
 

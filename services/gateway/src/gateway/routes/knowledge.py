@@ -12,7 +12,7 @@ from pydantic import Field
 
 from gateway.records import ApiKey, Document, DocumentState, Job, Person
 from gateway.routes.dependencies import DocumentReader, Present, PresentUploader, ServicesIn, Uploader
-from gateway.routes.schemas import IdPath, Listing, Output, PageIn, listing
+from gateway.routes.schemas import Body, IdPath, LevelIn, Listing, Output, PageIn, listing
 from gateway.routes.streaming import EVENT_STREAM, event_stream
 from gateway.services import Services
 from sluice.access import Level
@@ -69,6 +69,10 @@ class DocumentOut(Output):
     updated_at: datetime
 
 
+class DocumentChange(Body):
+    access_level: LevelIn
+
+
 @router.get("/jobs/{job_id}")
 async def get_job(job_id: IdPath, uploader: Uploader, services: ServicesIn) -> JobNow:
     job, document = await services.submit.find_job(uploader, job_id)
@@ -99,6 +103,16 @@ async def get_documents(reader: DocumentReader, services: ServicesIn, page: Page
 @router.get("/documents/{document_id}")
 async def get_document(document_id: IdPath, reader: DocumentReader, services: ServicesIn) -> DocumentOut:
     return document_out(await services.submit.find(reader, document_id))
+
+
+@router.patch("/documents/{document_id}", status_code=HTTPStatus.ACCEPTED)
+async def patch_document(document_id: IdPath, body: DocumentChange, uploader: Uploader, services: ServicesIn) -> JobOut:
+    """Gives it another access level. Only when the job is done can nobody be told of it who may not be.
+
+    INTERNAL it is listed as at once, EXTERNAL when the job is done; that takes the right to declassify.
+    """
+    document, job = await services.relevel(uploader, document_id, body.access_level)
+    return job_out(job, document)
 
 
 @router.delete("/documents/{document_id}", status_code=HTTPStatus.ACCEPTED)

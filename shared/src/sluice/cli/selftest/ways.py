@@ -56,6 +56,8 @@ WAYS: tuple[Way, ...] = (
         "documents",
         Call("GET", f"{_KNOWLEDGE}/documents"),
         Call("GET", f"{_KNOWLEDGE}/documents/{{document_id}}"),
+        Call("PATCH", f"{_KNOWLEDGE}/documents/{{document_id}}", body(access_level="EXTERNAL")),
+        Call("PATCH", f"{_KNOWLEDGE}/documents/{{document_id}}", body(access_level="EXTERNAL")),
         Call("DELETE", f"{_KNOWLEDGE}/documents/{{document_id}}"),
     ),
     _of(

@@ -19,6 +19,8 @@ def _levels_that_change() -> None:
     op.add_column("conversations", title_level)
     op.add_column("turns", sa.Column("inherited", sa.JSON(), server_default="[]", nullable=False))
     op.add_column("jobs", sa.Column("access_level", sa.String(length=16), nullable=True))
+    moves = sa.text("kind = 'relevel'")
+    op.create_index("ix_jobs_moves", "jobs", ["state"], unique=False, sqlite_where=moves, postgresql_where=moves)
 
 
 def _audit_chains() -> None:
