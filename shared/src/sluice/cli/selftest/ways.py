@@ -57,7 +57,6 @@ WAYS: tuple[Way, ...] = (
         Call("GET", f"{_KNOWLEDGE}/documents"),
         Call("GET", f"{_KNOWLEDGE}/documents/{{document_id}}"),
         Call("PATCH", f"{_KNOWLEDGE}/documents/{{document_id}}", body(access_level="EXTERNAL")),
-        Call("PATCH", f"{_KNOWLEDGE}/documents/{{document_id}}", body(access_level="EXTERNAL")),
         Call("DELETE", f"{_KNOWLEDGE}/documents/{{document_id}}"),
     ),
     _of(
