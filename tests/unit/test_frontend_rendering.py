@@ -5,7 +5,18 @@ import logging
 
 import pytest
 
-from sluice_frontend.models import AcceptedJob, Document, Job, Passage, Progress, Turn, Waiting
+from sluice_frontend.models import (
+    AcceptedJob,
+    Conversation,
+    ConversationSummary,
+    Document,
+    Job,
+    Passage,
+    Progress,
+    Turn,
+    Waiting,
+)
+from sluice_frontend.rendering.conversation import render_summaries, render_turns
 from sluice_frontend.rendering.documents import render_documents, render_jobs
 from sluice_frontend.rendering.login import render_login
 from sluice_frontend.rendering.sources import render_sources
@@ -112,3 +123,11 @@ def test_a_log_line_is_json_in_the_shape_of_the_other_services() -> None:
         "r1",
     )
     assert line["time"].endswith("Z")
+
+
+def test_a_withheld_turn_tells_why_and_a_withheld_title_that_there_is_one() -> None:
+    turns = [{"id": "1", "withheld": "it was asked with <another> clearance"}, {"question": "Why?", "answer": "So."}]
+    html = render_turns(Conversation.model_validate({"id": "c", "title": "", "turns": turns}))
+    assert "withheld: it was asked with &lt;another&gt; clearance" in html
+    assert "Why?" in html
+    assert "(withheld)" in render_summaries([ConversationSummary(id="c", title="")])

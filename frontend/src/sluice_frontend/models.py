@@ -52,9 +52,13 @@ class Passage(Answered):
 
 
 class Turn(Answered):
-    """`answer` is None while it is being written, or when there was an `error` or a Stop instead."""
+    """`answer` is None while it is being written, or when there was an `error` or a Stop instead.
 
-    question: str
+    Of one that is `withheld` nothing is there but the reason.
+    """
+
+    question: str = ""
+    withheld: str | None = None
     answer: str | None = None
     error: str | None = None
     tier: str | None = None

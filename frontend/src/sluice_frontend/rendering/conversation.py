@@ -7,6 +7,7 @@ from sluice_frontend.models import Conversation, ConversationSummary, Turn
 from sluice_frontend.rendering.markdown import render_answer
 from sluice_frontend.rendering.text import alert, inert
 
+_NO_TITLE = "(withheld)"
 _WELCOME = """<div class="welcome"><h2>Ask about your documents</h2>
 <p>Answers cite the passages that they come from, and use only what you may read.</p></div>"""
 
@@ -30,14 +31,18 @@ def render_live(answer: LiveAnswer | None, *, turn: int) -> str:
 
 
 def render_summaries(conversations: Sequence[ConversationSummary]) -> str:
-    items = "".join(
-        f'<li><button type="button" data-send="open" data-id="{inert(summary.id)}">{inert(summary.title)}</button></li>'
-        for summary in conversations
-    )
+    items = "".join(map(_summary, conversations))
     return f"<ul>{items}</ul>" if items else "<p>No conversations yet.</p>"
 
 
+def _summary(summary: ConversationSummary) -> str:
+    title = inert(summary.title or _NO_TITLE)
+    return f'<li><button type="button" data-send="open" data-id="{inert(summary.id)}">{title}</button></li>'
+
+
 def _turn(number: int, turn: Turn) -> str:
+    if turn.withheld:
+        return f'<article class="turn"><p class="meta">This turn is withheld: {inert(turn.withheld)}.</p></article>'
     if turn.answer is None:
         told = alert([turn.error]) if turn.error else '<p class="meta">This question was not answered.</p>'
         return _article(turn.question, told, footer="")
