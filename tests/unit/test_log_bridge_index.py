@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from log_bridge.adapters.luqum_parser import parse_query
 from log_bridge.local_server.index import Found, LogIndex, Request
-from log_bridge.lucene import InvalidQueryError
+from log_bridge.lucene import InvalidQueryError, Text, confine, spell
 
 START = datetime(2026, 11, 20, 10, tzinfo=UTC)
 CHAT = {"service": "gateway", "path": "/api/v1/chat"}
@@ -224,3 +226,25 @@ def test_a_record_of_any_shape_is_given_back_as_it_was() -> None:
 def test_the_oldest_records_are_forgotten_past_the_limit() -> None:
     index = index_of([{} for _ in range(30)], max_records=20)
     assert found(index, "") == list(range(10, 30))
+
+
+_TENANTS = ("acme", "acme-corp", "other", "Acme", "")
+_NAMES = ("tenant", "acme", "other", "secret", "_id")
+_PIECES = [*':*?"\\()[]{}+-!#;/~^', "||", "&&", "/*", "*/", "_exists_:", " TO ", " OR ", " AND ", " NOT ", *_NAMES]
+
+
+@pytest.fixture(scope="module")
+def shared_logs() -> LogIndex:
+    return index_of([{"tenant": tenant, "event": "secret", "message": f"secret of {tenant}"} for tenant in _TENANTS])
+
+
+@given(st.lists(st.sampled_from(_PIECES), max_size=14).map("".join))
+def test_no_query_finds_or_counts_another_tenants_record(shared_logs: LogIndex, query: str) -> None:
+    """case 40: brackets, OR, field names, quotes, comments and wildcards all end within the tenant's clause."""
+    try:
+        sent = spell(confine(parse_query(query), Text("tenant", "acme")))
+        seen = search(shared_logs, sent)
+    except InvalidQueryError:
+        return
+    assert {record["tenant"] for record in seen.records} <= {"acme"}
+    assert seen.total <= 1
