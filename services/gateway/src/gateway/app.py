@@ -139,7 +139,8 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     api_keys = SqlApiKeys(adapters.database)
     conversations_, catalog = SqlConversations(adapters.database, adapters.keyring), SqlCatalog(adapters.database)
     passwords, fixes_ = adapters.passwords, SqlFixes(adapters.database, adapters.keyring)
-    publisher, replies, signer = BrokerPublisher(adapters.broker), BrokerReplies(adapters.broker.replies), adapters.signer
+    publisher, signer = BrokerPublisher(adapters.broker), adapters.signer
+    replies = BrokerReplies(adapters.broker.replies)
     backlog, gate = SqlBacklog(adapters.database), BrokerGate(adapters.broker)
     principals = KnownPrincipals(accounts=accounts, keys=api_keys)
     question_deadline = timedelta(seconds=settings.question_deadline_seconds)

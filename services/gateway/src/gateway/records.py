@@ -110,9 +110,9 @@ class Conversation:
 class Turn:
     """A question, and its answer once there is one; the id is the request's and the answer's.
 
-    `tenant` is its slug, `lane` the clearance that it was asked with, `level` the highest of what the answer rests on. `run` counts how
-    often it was sent out; so it does for jobs and fixes. `inherited` are the documents and fixes that the turns sent
-    along rest on.
+    `tenant` is its slug, `lane` the clearance that it was asked with, `level` the highest of what the answer rests on.
+    `run` counts how often it was sent out; so it does for jobs and fixes. `inherited` are the documents and fixes that
+    the turns sent along rest on.
     """
 
     id: str
