@@ -126,7 +126,7 @@ class Server:
         standing = (await self.copies(copy.name)).active
         if standing and standing.id == copy.id:
             logger.error("index.damaged", extra={"copy": str(copy)})
-            await self.set_state(copy, State.DAMAGED, uuid4().hex)
+            await self.set_state(standing, State.DAMAGED, uuid4().hex)
 
     async def delete(self, copy: Copy) -> None:
         """Removes the copy; one that is not there counts as removed."""

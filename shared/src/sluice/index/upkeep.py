@@ -1,11 +1,36 @@
 """Looking after the collections of one level: are they all there, and can they be read. No row ever leaves here."""
 
 from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 from sluice.access import Level
+from sluice.errors import AccessDeniedError
 from sluice.index.copies import Copies, Copy, Kind, Name, State
-from sluice.index.server import CopyExistsError, Server
+from sluice.index.server import CopyExistsError, CopyGoneError, Server
+
+
+class ClosedRows:
+    """The rows of a copy, for whoever has no scope."""
+
+    async def upsert(self, rows: Any) -> None:
+        raise self._closed()
+
+    async def query(self, vector: Any, limit: int, where: Any) -> list[Any]:
+        raise self._closed()
+
+    async def delete(self, *, ids: Any = None, where: Any = None) -> None:
+        raise self._closed()
+
+    async def ids(self) -> list[str]:
+        raise self._closed()
+
+    async def probe(self, seconds: float) -> None:
+        raise self._closed()
+
+    def _closed(self) -> AccessDeniedError:
+        return AccessDeniedError("rows are read and written under a scope alone")
 
 
 class Upkeep:
@@ -14,6 +39,7 @@ class Upkeep:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._listed: dict[str, Copy] = {}
 
     @property
     def level(self) -> Level:
@@ -24,7 +50,9 @@ class Upkeep:
         return await self._server.pulse()
 
     async def collections(self) -> list[Copies]:
-        return await self._server.collections()
+        listed = await self._server.collections()
+        self._listed = {copy.id: copy for copies in listed for copy in copies.all}
+        return [Copies(tuple(map(_closed, copies.all)), copies.looked_over) for copies in listed]
 
     async def looked_over(self) -> bool:
         """Whether this server has not lost everything since it was last looked over."""
@@ -37,15 +65,17 @@ class Upkeep:
         for name in (Name(tenant, self.level, kind) for tenant, kind in stocked):
             if name not in there:
                 try:
-                    begun.append(await self._server.create(name, 0, State.BUILDING, uuid4().hex))
+                    begun.append(_closed(await self._server.create(name, 0, State.BUILDING, uuid4().hex)))
                 except CopyExistsError:  # another process looks over too
                     continue
         await self._server.mark_looked_over()
         return begun
 
     async def probe(self, copy: Copy, seconds: float) -> None:
-        """Raises UnreadableError, CopyGoneError."""
-        await copy.rows.probe(seconds)
+        """Of the collections as they were listed last. Raises UnreadableError, CopyGoneError."""
+        if copy.id not in self._listed:
+            raise CopyGoneError(f"a copy in the {self.level} index is gone")
+        await self._listed[copy.id].rows.probe(seconds)
 
     async def condemn(self, copy: Copy) -> None:
         """From now on it is neither read nor written, and is to be made anew."""
@@ -53,9 +83,14 @@ class Upkeep:
 
     async def acquit(self, copy: Copy) -> None:
         """It was sound after all; once something is made in its place, it stays condemned."""
-        if len((await self._server.copies(copy.name)).all) == 1:
-            await self._server.set_state(copy, State.COMPLETE)
+        copies = (await self._server.copies(copy.name)).all
+        if [known.id for known in copies] == [copy.id]:
+            await self._server.set_state(copies[0], State.COMPLETE)
 
     def suspects(self) -> list[Copy]:
         """What failed this process since this was last asked."""
-        return self._server.suspects()
+        return [_closed(copy) for copy in self._server.suspects()]
+
+
+def _closed(copy: Copy) -> Copy:
+    return replace(copy, rows=ClosedRows())
