@@ -1,6 +1,7 @@
 """The page in a real Chromium, before a stand-in for the gateway."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -164,6 +165,8 @@ def test_an_answer_is_corrected_with_the_question_filled_in(page: Page, stage: S
     ask(page, QUESTION)
     page.get_by_role("button", name="Correct this answer").click()
     expect(page.get_by_label("Question", exact=True)).to_have_value(QUESTION)
+    # Else it is filled in after what is typed.
+    expect(page.get_by_label("The right answer")).to_have_value(re.compile("five to seven"))
     page.get_by_label("The right answer").fill("Five days.")
     page.get_by_role("button", name="Save correction").click()
     expect(page.get_by_text("It takes effect with the next question.")).to_be_visible()

@@ -63,7 +63,7 @@ async def test_the_newest_version_stands_whatever_order_and_number_its_messages_
         figures.faults += 1
         figures.more["copies"] = _scramble(system)
     await crowd((lambda r=request: tenant.internal.follow(r) for request in requests), len(requests))
-    await until(lambda: broker_of(system).xlen(STREAM) == 0, seconds=120, what="an empty stream")
+    await until(lambda: broker_of(system).xlen(STREAM) == 0, seconds=pick(120, 900), what="an empty stream")
     await _newest_stand(system, tenant, figures, versions)
     assert figures.clean
     await tenant.close()

@@ -287,7 +287,7 @@ async def test_a_question_of_which_nobody_knows_whether_it_was_sent_is_asked_onc
             await workers.answer(asked)
             events = await until(lambda: _ask(admin, "k", "Why?"), seconds=40, what="an answer")
             assert (events[0][1]["request_id"], events[-1][0]) == (asked.request_id, "done")
-            assert between.lost > 1
+            assert between.lost
             assert workers.idle()
             assert await _count(gateway, turns) == 1
 
