@@ -44,7 +44,7 @@ def tenant_list() -> None:
 def person_add(
     email: Annotated[str, typer.Argument(help="The person's address; its domain decides their clearance.")],
     tenant: Annotated[str, typer.Option(help="The tenant's short name.")],
-    rights: Annotated[str, typer.Option(help="Comma-separated: read, upload, teach, logs, admin, declassify.")] = "read",
+    rights: Annotated[str, typer.Option(help="Of read, upload, teach, logs, admin, declassify: with commas.")] = "read",
 ) -> None:
     """Add a person to a tenant, and show their one-time password once."""
     settings = CliSettings()
