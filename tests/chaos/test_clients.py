@@ -52,7 +52,7 @@ async def test_the_newest_version_stands_whatever_order_and_number_its_messages_
     system: System, figures: Figures, pick: Pick
 ) -> None:
     """The messages of all versions are put on the stream again, in reverse and shuffled, before the worker sees any."""
-    tenant, versions, names = Tenant.make(system), pick(4, 10), pick(3, 30)
+    tenant, versions, names = Tenant.make(system, patience=pick(120, 900)), pick(4, 10), pick(3, 30)
     requests: list[Request] = []
     with stopped(system, "ingest-worker-internal"):
         for version in range(versions):
