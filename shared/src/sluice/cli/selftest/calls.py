@@ -130,6 +130,14 @@ def taught(stage: Stage, record: Record) -> None:
         )
 
 
+def guessed_password(stage: Stage, record: Record) -> None:
+    """Of somebody whom no other way signs in: an address that has failed too often is throttled."""
+    route, guessed = f"{API}/auth/login", stage.named("INTERNAL without rights")
+    login = {"email": guessed.email, "tenant": guessed.tenant, "password": "a guess"}
+    for asker in stage.askers:
+        record.refused(asker, f"POST {route}", record.send(asker, "POST", route, json=login))
+
+
 def made_keys(stage: Stage, record: Record) -> None:
     """A key of a higher clearance than one's own."""
     for asker in stage.askers:

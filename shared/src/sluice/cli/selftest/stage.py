@@ -61,20 +61,20 @@ class Stage:
 def open_stage(url: str, operator_token: str, *, local: bool) -> Generator[Stage]:
     """Makes tenants, people and keys. Raises PermanentError, TransientError when the gateway does not play along."""
     with ExitStack() as stack:
-        house = _House(url, stack, local=local)
-        operator = house.asker("operator", operator_token)
         run = secrets.token_hex(4)
+        house = _House(url, stack, run, local=local)
+        operator = house.asker("operator", operator_token)
         home, other = f"{PREFIX}-{run}-home", f"{PREFIX}-{run}-other"
         for slug in (home, other):
             body = {"slug": slug, "name": f"Leak self-test {run}", "internal_domains": [_DOMAIN]}
             house.call(operator, "POST", f"{API}/tenants", json=body)
-        host = house.person(operator, home, "INTERNAL admin", f"host@{_DOMAIN}", _EVERYTHING)
-        neighbour = house.person(operator, other, "INTERNAL admin of another tenant", f"host@{_DOMAIN}", _EVERYTHING)
+        host = house.person(operator, home, "INTERNAL admin", "host", _DOMAIN, _EVERYTHING)
+        neighbour = house.person(operator, other, "INTERNAL admin of another tenant", "host", _DOMAIN, _EVERYTHING)
         others = [
-            house.person(operator, home, "INTERNAL reader", f"reader@{_DOMAIN}", [Right.READ]),
-            house.person(operator, home, "EXTERNAL reader", f"reader@{_OUTSIDE}", [Right.READ]),
-            house.person(operator, home, "EXTERNAL with every right", f"all@{_OUTSIDE}", _OUTSIDERS),
-            house.person(operator, home, "INTERNAL without rights", f"none@{_DOMAIN}", []),
+            house.person(operator, home, "INTERNAL reader", "reader", _DOMAIN, [Right.READ]),
+            house.person(operator, home, "EXTERNAL reader", "reader", _OUTSIDE, [Right.READ]),
+            house.person(operator, home, "EXTERNAL with every right", "all", _OUTSIDE, _OUTSIDERS),
+            house.person(operator, home, "INTERNAL without rights", "none", _DOMAIN, []),
             house.key(host, "EXTERNAL API key", Level.EXTERNAL),
             house.key(neighbour, "INTERNAL API key of another tenant", Level.INTERNAL),
             house.asker("nobody"),
@@ -86,6 +86,8 @@ def open_stage(url: str, operator_token: str, *, local: bool) -> Generator[Stage
 class _House:
     url: str
     stack: ExitStack
+    run: str
+    """Stands in every address, so that a guessed password of one run throttles nobody of the next."""
     local: bool = field(kw_only=True)
 
     def asker(self, name: str, token: str = "") -> Asker:
@@ -93,7 +95,8 @@ class _House:
         client = httpx2.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT_SECONDS, trust_env=not self.local)
         return Asker(name=name, http=self.stack.enter_context(client))
 
-    def person(self, operator: Asker, tenant: str, name: str, email: str, rights: Sequence[str]) -> Asker:
+    def person(self, operator: Asker, tenant: str, name: str, local: str, domain: str, rights: Sequence[str]) -> Asker:
+        email = f"{local}-{self.run}@{domain}"
         made = self.call(
             operator, "POST", f"{API}/tenants/{tenant}/people", json={"email": email, "rights": list(rights)}
         )
@@ -104,7 +107,7 @@ class _House:
         return replace(
             self.asker(name, session["access_token"]),
             tenant=tenant,
-            clearance=_clearance(person, Level.INTERNAL if email.endswith(_DOMAIN) else Level.EXTERNAL),
+            clearance=_clearance(person, Level.INTERNAL if domain == _DOMAIN else Level.EXTERNAL),
             chats=Right.READ in rights,
             email=email,
             password=password,

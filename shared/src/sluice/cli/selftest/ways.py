@@ -91,11 +91,9 @@ WAYS: tuple[Way, ...] = (
     _of(
         "signing in",
         Call("GET", "/api/v1/me"),
-        Call(
-            "POST", "/api/v1/auth/login", {"json": {"email": "host@staff.leak-selftest.example", "password": "a guess"}}
-        ),
         Call("POST", "/api/v1/auth/logout", {"headers": {"Authorization": "Bearer stolen"}}),
     ),
+    Way("signing in with a guess", calls.guessed_password, ("POST /api/v1/auth/login",)),
     _of(
         "operators' tenants",
         Call("GET", "/api/v1/tenants"),
