@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import redis
@@ -144,11 +144,11 @@ def _until_taken(stage: Stage, client: Client, written: dict[str, list[bytes]]) 
         time.sleep(_PAUSE_SECONDS)
 
 
-def _discard(client: Client, written: dict[str, list[bytes]]) -> None:
-    """The dead letters that the forgeries became."""
-    for stream, entries in written.items():
+def _discard(client: Client, streams: Iterable[str]) -> None:
+    """The dead letters that the forgeries became, and what was asked before."""
+    for stream in streams:
         keys = Keys(stream)
-        for letter, fields in client.xrange(keys.dead, min=entries[0]):
+        for letter, fields in client.xrange(keys.dead):
             if PREFIX.encode() in fields.get(b"__data__", b""):
                 client.xdel(keys.dead, letter)
                 client.hdel(keys.places, fields.get(b"id", b""))

@@ -22,11 +22,10 @@ _JSON = {"Accept": "application/json"}
 
 def plant(stage: Stage) -> None:
     """Raises PermanentError when something is not found by who may see it within the time."""
+    planted = [_plant(stage, admin, *what) for admin in (stage.host, stage.neighbour) for what in _TOPICS.items()]
+    for there, name in planted:
+        _until(stage, there, name)
     for admin in (stage.host, stage.neighbour):
-        for (place, level), topic in _TOPICS.items():
-            canary = Canary(tenant=admin.tenant, level=level, place=place, topic=topic)
-            stage.canaries.append(canary)
-            (_document if place == "document" else _fix)(stage, admin, canary)
         for level in Level:
             _until(
                 stage, lambda admin=admin, level=level: _found(stage, admin, admin, level), f"{level} of {admin.name}"
@@ -62,7 +61,15 @@ def retire(stage: Stage) -> None:
         ask(admin, "POST", f"{API}/auth/logout")
 
 
-def _document(stage: Stage, admin: Asker, canary: Canary) -> None:
+def _plant(stage: Stage, admin: Asker, where: tuple[str, Level], topic: str) -> tuple[Callable[[], bool], str]:
+    """Whether it has been taken in, to be asked until it has; and its name."""
+    place, level = where
+    canary = Canary(tenant=admin.tenant, level=level, place=place, topic=topic)
+    stage.canaries.append(canary)
+    return (_document if place == "document" else _fix)(stage, admin, canary), canary.name
+
+
+def _document(stage: Stage, admin: Asker, canary: Canary) -> Callable[[], bool]:
     made = call(
         admin,
         "POST",
@@ -80,14 +87,14 @@ def _document(stage: Stage, admin: Asker, canary: Canary) -> None:
             raise PermanentError(f"the {canary.name} could not be planted: its job failed")
         return state == "done"
 
-    _until(stage, ended, canary.name)
+    return ended
 
 
-def _fix(stage: Stage, admin: Asker, canary: Canary) -> None:
+def _fix(stage: Stage, admin: Asker, canary: Canary) -> Callable[[], bool]:
     body = {"question": canary.question, "answer": canary.sentence, "access_level": canary.level}
     fix_id = call(admin, "POST", f"{API}/knowledge/fixes", json=body)["id"]
     stage.things.append(_thing(canary, "fix_id", fix_id))
-    _until(stage, lambda: call(admin, "GET", f"{API}/knowledge/fixes/{fix_id}")["state"] == "active", canary.name)
+    return lambda: call(admin, "GET", f"{API}/knowledge/fixes/{fix_id}")["state"] == "active"
 
 
 def _private(stage: Stage, admin: Asker) -> None:

@@ -132,9 +132,9 @@ WAYS: tuple[Way, ...] = (
         "health and documentation",
         *(Call("GET", path) for path in ("/healthz", "/readyz", "/metrics", "/asyncapi", "/docs", "/openapi.json")),
     ),
+    Way("the page", page.attempt),
     Way("messages with forged and stolen passports", messages.forge, streams=messages.STREAMS),
     Way("what stands in Redis", messages.read_all, streams=messages.STREAMS),
-    Way("the page", page.attempt),
 )
 
 
