@@ -177,6 +177,7 @@ async def test_a_reader_writes_through_no_channel(gateway: RunningGateway, worke
 _BODIES: dict[tuple[str, str], Any] = {
     ("patch", "person_id"): {"suspended": True},
     ("patch", "conversation_id"): {"title": "mine now"},
+    ("patch", "document_id"): {"access_level": "INTERNAL"},
     ("post", "answer_id"): {"verdict": "up"},
 }
 

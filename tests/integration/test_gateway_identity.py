@@ -33,7 +33,7 @@ async def test_the_first_admin_signs_in_and_sees_who_they_are(gateway: RunningGa
         me = (await admin.get("/api/v1/me")).json()
     assert me["email"] == "admin@razorpay.com"
     assert (me["tenant"], me["clearance"]) == ("default", "INTERNAL")
-    assert me["rights"] == ["admin", "logs", "operator", "read", "teach", "upload"]
+    assert me["rights"] == ["admin", "declassify", "logs", "read", "teach", "upload"]
 
 
 async def test_a_one_time_password_is_good_for_choosing_a_new_one_alone(gateway: RunningGateway) -> None:
