@@ -182,7 +182,8 @@ _BODIES: dict[tuple[str, str], Any] = {
 }
 
 
-_NOT_PEOPLES = ("slug", "stream", "task_id", "idempotency_key")  # operators alone name them, and keys their own offers
+# Operators alone name them, and keys their own offers.
+_NOT_PEOPLES = ("slug", "stream", "task_id", "chain", "idempotency_key")
 
 
 async def test_another_tenants_ids_are_not_found_in_any_route(gateway: RunningGateway) -> None:
