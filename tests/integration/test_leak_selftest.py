@@ -1,20 +1,25 @@
 """`sluice selftest leaks` against all services, where one of them is wrong: it is seen."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from gateway.records import Document, Principal
+from gateway.disclose import Disclose
+from gateway.records import Document, Person, Principal, Turn
 from gateway.services import Services
 from gateway.submit import Submit
-from sluice.access import Level
+from retriever.ports import PassageIndex
+from sluice.access import Level, Scope
 from sluice.cli.selftest.run import Report, run
 from sluice.cli.selftest.stage import open_stage
+from sluice.embedding import Vector
+from sluice.index import Found, Index
+from sluice.sealing import Keyring
 from tests.support.gateway import OPERATOR_TOKEN, RunningGateway
-from tests.support.identity import Office
+from tests.support.identity import Office, passport
 from tests.support.servers import ChromaServer, RedisServer, chroma_server, running
 from tests.support.whole import Whole
 
@@ -33,10 +38,39 @@ def whole(tmp_path: Path, empty_valkey: RedisServer, chromas: dict[Level, str], 
 async def leaks(gateway: RunningGateway, redis_url: str, *only: str) -> Report:
     def test() -> Report:
         with open_stage(gateway.url, OPERATOR_TOKEN, local=True) as stage:
-            stage.redis_url = redis_url
+            stage.redis_url, stage.wait_seconds = redis_url, 20
             return run(stage, lambda _: None, only)
 
     return await asyncio.to_thread(test)
+
+
+class CarelessIndex(Index):
+    """Reads with a scope of its own making, and calls all of it EXTERNAL: else the llm-router takes none of it."""
+
+    async def find(self, scope: Scope, vector: Vector, limit: int, *, do_without: bool = False) -> Found:
+        raised = passport(tenant=scope.tenant, clearance=Level.INTERNAL).scope
+        found = await super().find(raised, vector, limit, do_without=do_without)
+        lied = [passage.model_copy(update={"access_level": Level.EXTERNAL}) for passage in found.passages]
+        return replace(found, passages=lied)
+
+
+class TrustingDisclose(Disclose):
+    async def check_sources(self, person: Person, ids: Collection[str]) -> None:
+        """Whatever a worker says is right."""
+
+    async def withheld(self, tenant_id: str, clearance: Level, turns: Sequence[Turn]) -> dict[str, str]:
+        return {}
+
+
+class CarelessRetriever(Whole):
+    """The EXTERNAL lane has what is the INTERNAL one's and asks for all of it; the gateway does not look again."""
+
+    def read_index(self, lane: Level, keys: Keyring) -> PassageIndex:
+        return CarelessIndex(self.chromas, self.keyring(Level.INTERNAL), self.embedder.name)
+
+    def rewire(self, services: Services) -> Services:
+        trusting = TrustingDisclose(sources=services.ask.disclose.sources)
+        return replace(services, ask=replace(services.ask, disclose=trusting))
 
 
 class CarelessSubmit(Submit):
@@ -51,6 +85,18 @@ class CarelessGateway(Whole):
     def rewire(self, services: Services) -> Services:
         submit = {field.name: getattr(services.submit, field.name) for field in fields(services.submit)}
         return replace(services, submit=CarelessSubmit(**submit))
+
+
+async def test_a_retriever_that_reads_too_much_is_seen(whole: Whole) -> None:
+    careless = CarelessRetriever(whole.folder, whole.redis_url, whole.chromas, whole.office)
+    async with careless.running() as gateway:
+        report = await leaks(gateway, whole.redis_url, "chat")
+    [record] = report.records
+    assert {(sighting.asker, sighting.canary.split()[0]) for sighting in record.seen} >= {
+        ("EXTERNAL reader", "INTERNAL"),
+        ("EXTERNAL with every right", "INTERNAL"),
+    }
+    assert not report.clean
 
 
 async def test_a_route_without_its_check_is_seen(whole: Whole) -> None:
