@@ -324,9 +324,14 @@ async def _set(gateway: RunningGateway, table: Any, **changes: Any) -> None:
 
 
 async def _forget(workers: Workers) -> None:
-    """What the broker knows of messages that were handled, so that they may come again."""
+    """What the broker knows of messages that were handled, so that they may come again; all of them were by then."""
+    await until(lambda: _none_stands(workers), what="the end of what was taken")
     for key in await workers.broker.redis.keys("*:done:*"):
         await workers.broker.redis.delete(key)
+
+
+async def _none_stands(workers: Workers) -> bool:
+    return not await workers.broker.redis.keys("*:places")
 
 
 async def _job_is(client: httpx2.AsyncClient, job_id: str, state: str) -> bool:

@@ -206,7 +206,7 @@ async def test_a_follow_up_that_is_lost_is_asked_again_with_its_history(
 
 async def test_who_may_not_any_more_gets_nothing_done(finding: RunningGateway, empty_valkey: RedisServer) -> None:
     """Suspended, or without the right, since they asked: the reason stands with what was lost. On both databases."""
-    person = await finding.person("leaver@razorpay.com", "read", "upload", "teach")
+    person = await finding.person("leaver@razorpay.com", "read", "upload", "teach", "declassify")
     async with person, await finding.admin() as admin:
         me = (await person.get("/api/v1/me")).json()["id"]
         job, fix = await _upload(person), (await person.post(FIXES, json=FIX)).json()
