@@ -260,7 +260,8 @@ async def test_a_repetition_publishes_what_its_dead_gateway_did_not(
         asking = asyncio.create_task(_ask(admin, "q"))
         kinds = (DocumentSubmitted, FixTaught, QuestionAsked)
         first = [(await workers.take(kind)).message_id for kind in kinds]
-        for table in (jobs, fixes, turns):
+        for table in (jobs, fixes, turns):  # the note of a publication comes after its message
+            await until(lambda table=table: _noted(gateway, table), what="the note of the publication")
             await _set(gateway, table, published_at=None)
         await _set(gateway, idempotency_keys, job_id=None)
         await _forget(workers)
@@ -328,6 +329,11 @@ async def _forget(workers: Workers) -> None:
     await until(lambda: _none_stands(workers), what="the end of what was taken")
     for key in await workers.broker.redis.keys("*:done:*"):
         await workers.broker.redis.delete(key)
+
+
+async def _noted(gateway: RunningGateway, table: Any) -> bool:
+    async with gateway.adapters.database.read() as connection:
+        return (await connection.execute(select(table.c.published_at))).scalar_one() is not None
 
 
 async def _none_stands(workers: Workers) -> bool:
