@@ -44,7 +44,7 @@ class SealedColumns:
             return self.keyring.open(
                 base64.b64decode(sealed, validate=True), tenant=tenant, level=level, row_id=place
             ).decode()
-        except (ValueError, TypeError, SealBrokenError, AccessDeniedError) as error:
+        except (ValueError, TypeError, OSError, SealBrokenError, AccessDeniedError) as error:
             logger.exception("row.does-not-open", extra={"table": self.table, "row": row_id, "column": name})
             raise SealBrokenError(
                 f"the row {self.table}/{row_id} does not open: it was changed, moved, or sealed with another key"
