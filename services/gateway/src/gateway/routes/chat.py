@@ -112,7 +112,7 @@ async def _while_allowed(
         async for event in events:
             try:
                 if (now := await present.now()) is not checked:
-                    await services.ask.find(now, turn.id)
+                    await services.ask.look_again(now, turn)
                     checked = now
                 if event.name == "sources":
                     passages = event.data.get("passages", ())
