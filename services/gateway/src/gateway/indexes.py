@@ -9,15 +9,14 @@ from typing import Literal, get_args
 from gateway.errors import NotFoundError
 from gateway.passports import Errand, Holder
 from gateway.ports import Accounts, AuditLog, IndexTasks, Publisher
-from gateway.records import AuditEntry, IndexTask, Page, Tenant
-from gateway.tenants import find_tenant
+from gateway.records import AuditEntry, IndexTask, Tenant
+from gateway.tenants import all_tenants, find_tenant
 from gateway.tokens import new_id
 from sluice.access import Level, PassportSigner, digest
 from sluice.messages import IndexDamaged, IndexPart, IndexProgress, IndexRebuilt, IndexVerified, message_id_of
 
 logger = logging.getLogger(__name__)
 _KINDS: tuple[Literal["chunks", "fixes"], ...] = get_args(IndexPart.model_fields["kind"].annotation)
-_PAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ class Indexes:
 
     async def verify(self, slug: str | None, levels: Sequence[Level]) -> list[IndexTask]:
         """Of one tenant, or of all. Raises NotFoundError."""
-        tenants = await self._all_tenants() if slug is None else [await find_tenant(self.accounts, slug)]
+        tenants = await all_tenants(self.accounts) if slug is None else [await find_tenant(self.accounts, slug)]
         return await self._begin(IndexVerified, "index.verified", tenants, levels)
 
     async def task(self, task_id: str) -> IndexTask:
@@ -111,11 +110,3 @@ class Indexes:
         await self.audit.record(
             AuditEntry(tenant_id=tenant.id, actor=actor, action=action, target=target, detail=detail)
         )
-
-    async def _all_tenants(self) -> list[Tenant]:
-        tenants: list[Tenant] = []
-        page = Page(limit=_PAGE)
-        while found := (await self.accounts.tenants(page))[:_PAGE]:
-            tenants += found
-            page = Page(limit=_PAGE, before=(found[-1].created_at, found[-1].id))
-        return tenants

@@ -8,11 +8,12 @@ from pathlib import Path
 from gateway.errors import ConflictError, InvalidInputError, NotFoundError
 from gateway.login import DEFAULT_TENANT
 from gateway.ports import Accounts, AuditLog, Passwords
-from gateway.records import AuditEntry, Person, Tenant
+from gateway.records import AuditEntry, Page, Person, Tenant
 from gateway.tokens import new_id, new_one_time_password
 from sluice.access import Right, normalise_email
 
 INTERNAL_DOMAINS = ["razorpay.com"]
+_PAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,16 @@ async def add_tenant(
         await accounts.add_tenant(tenant)
         await audit.record(AuditEntry(tenant_id=tenant.id, actor="operator", action="tenant.added", target=slug))
     return tenant
+
+
+async def all_tenants(accounts: Accounts) -> list[Tenant]:
+    """The newest first."""
+    tenants: list[Tenant] = []
+    page = Page(limit=_PAGE)
+    while found := (await accounts.tenants(page))[:_PAGE]:
+        tenants += found
+        page = Page(limit=_PAGE, before=(found[-1].created_at, found[-1].id))
+    return tenants
 
 
 async def find_tenant(accounts: Accounts, slug: str) -> Tenant:

@@ -7,13 +7,12 @@ from datetime import timedelta
 
 from gateway.errors import NotFoundError
 from gateway.ports import Accounts, AuditLog, AuditTrail
-from gateway.records import AuditEntry, Page, Person, Tenant
+from gateway.records import AuditEntry, Person
 from gateway.steps import each_step
+from gateway.tenants import all_tenants
 from sluice.access import Level
 from sluice.audit import SYSTEM, AuditRecord, Head
 from sluice.errors import AccessDeniedError
-
-_PAGE = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class Trail:
     async def chains(self) -> Sequence[Chain]:
         """Every tenant's, also where nothing is left of it, and those of tenants that are gone."""
         found = {head.chain: (head, last) for head, last in await self.trail.heads()}
-        slugs = {tenant.id: tenant.slug for tenant in await self._tenants()}
+        slugs = {tenant.id: tenant.slug for tenant in await all_tenants(self.accounts)}
         names = sorted({SYSTEM, *found, *slugs}, key=lambda name: (slugs.get(name, ""), name))
         return [self._chain(name, slugs.get(name), found.get(name)) for name in names]
 
@@ -60,14 +59,6 @@ class Trail:
         while True:
             await each_step(self.trail.sign_anew)
             await asyncio.sleep(pause.total_seconds())
-
-    async def _tenants(self) -> list[Tenant]:
-        tenants: list[Tenant] = []
-        page = Page(limit=_PAGE)
-        while found := (await self.accounts.tenants(page))[:_PAGE]:
-            tenants += found
-            page = Page(limit=_PAGE, before=(found[-1].created_at, found[-1].id))
-        return tenants
 
     @staticmethod
     def _chain(name: str, tenant: str | None, found: tuple[Head, int] | None) -> Chain:
