@@ -171,7 +171,12 @@ def _reopen(conversation: Conversation) -> Frame:
     return Frame(
         past=render_turns(conversation),
         live="",
-        sources=render_sources([turn for turn in earlier if turn], last.question, last.sources, hint=_NOTHING_FOUND),
+        sources=render_sources(
+            [turn for turn in earlier if turn],
+            last.question,
+            last.sources,
+            hint="" if last.withheld else _NOTHING_FOUND,
+        ),
         status="",
         question="",
         conversation_id=conversation.id,
