@@ -1,6 +1,6 @@
 """A thousand open streams on one gateway: exact sequences, the delay of tokens, Redis connections.
 
-Tokens are written by one process through sluice.replies.ReplyWriter, read by another as server-sent events over HTTP.
+Tokens are written by one process as sluice.replies.ReplyWriter does, read by another as server-sent events over HTTP.
 Beside it, in the same run, a blocked XREAD for each stream, at a number of streams that it can bear.
 """
 
@@ -110,14 +110,15 @@ class Bench:
         request_ids = await self.clients.ask("open", {"port": server.port, "requests": requests})
         opened = time.monotonic() - opening
         pids = self._pids(server)
+        await self.writer.ask("write", {"request_ids": request_ids, "rate": self.rate, "seconds": self.seconds})
         before, began = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
-        await self.writer.tell("write", {"request_ids": request_ids, "rate": self.rate, "seconds": self.seconds})
         await asyncio.sleep(self.seconds / 2)
         connections = len(self._clients_of_valkey() & connections_to(server.pid, self.valkey.port))
         wrote = await self.writer.answer()
         took = time.monotonic() - began
         cpu = {f"cpu_{name}": (cpu_seconds(pid) - before[name]) / took for name, pid in pids.items()}
-        got = await self.clients.ask("finish", {"expected": int(self.rate * self.seconds)})
+        expected = int(self.rate * self.seconds)
+        got = await self.clients.ask("finish", {"expected": expected, "began": wrote.pop("began")})
         return {"streams": streams, "opened_s": opened, **got, "connections": connections, **cpu, **wrote}
 
     def _pids(self, server: Measured) -> dict[str, int]:
@@ -133,14 +134,14 @@ class Bench:
 
 async def generator(writer: Child, clients: Child) -> dict[str, float]:
     """What the load generator's two halves can do without a gateway between them, in tokens a second."""
-    written = await writer.ask("capacity", {"streams": 200, "seconds": 3})
+    written = await writer.ask("capacity", {"streams": 200, "tokens": 200})
     streams, tokens = 200, 200
     replay = await Child.start("benchmarks.replay", str(tokens))
     requests = [post(replay.ready, "/", "", {})] * streams
     await clients.ask("open", {"port": replay.ready, "requests": requests})
     began = time.monotonic()
     await replay.tell("begin")
-    got = await clients.ask("finish", {"expected": tokens})
+    got = await clients.ask("finish", {"expected": tokens, "began": 0})
     took = time.monotonic() - began
     await replay.stop()
     assert got["exact"] == streams, "the clients count wrongly"

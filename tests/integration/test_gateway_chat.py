@@ -1,6 +1,7 @@
 """Questions and answers: the events, the whole answer, resuming, cancelling."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from gateway.models import turns
+from gateway.routes.streaming import event_stream
 from sluice.access import Level
 from sluice.messages import QuestionAsked, QuestionFollowedUp
 from sluice.replies import CancelledByClientError, Event
@@ -379,3 +381,13 @@ async def test_asking_needs_the_right_to_read(gateway: RunningGateway) -> None:
         answer = await person.post(CHAT, json={"question": "Why?"})
     assert answer.status_code == 403
     assert answer.json()["type"] == "urn:sluice:problem:access-denied"
+
+
+async def test_events_that_are_there_at_once_go_out_together_and_in_order() -> None:
+    async def events() -> AsyncGenerator[Event]:
+        for number in range(5):
+            yield Event("token", {"text": str(number)}, f"1-{number}", more=number not in (2, 4))
+
+    pieces = [bytes(piece).decode() async for piece in event_stream(events(), 60).body_iterator]
+    assert [piece.count("event: token") for piece in pieces] == [3, 2]
+    assert re.findall(r"id: 1-(\d)", "".join(pieces)) == list("01234")

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +30,7 @@ from sluice.sealing import Keyring
 logger = logging.getLogger(__name__)
 _TERMINAL_ID = "4294967295-0"
 _LIFETIME = timedelta(hours=1)
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _AGAIN_SECONDS = 0.25
 _OUTAGE_SECONDS = 60.0
 """How long a reader waits for a broker that is away: it comes back, and the log goes on."""
@@ -83,22 +84,48 @@ class AttemptTakenError(TransientError):
     """Another run of this attempt has begun to write: the next attempt writes behind it."""
 
 
-@dataclass(frozen=True)
-class Event:
-    """A server-sent event; `id` is set when it was read from a log, and `written` is its data as that has it."""
+class Event:  # noqa: PLW1641  # its data can change
+    """A server-sent event; `id` is set when it was read from a log, and `more` says that the next one is there already.
 
-    name: str
-    data: dict[str, Any] = field(default_factory=dict[str, Any])
-    id: str = ""
-    written: str = field(default="", compare=False, repr=False)
+    What was read is kept as it was written, and only parsed for who asks for its data: most events just pass through.
+    """
+
+    __slots__ = ("_data", "_written", "id", "more", "name")
+
+    def __init__(
+        self,
+        name: str,
+        data: dict[str, Any] | None = None,
+        id: str = "",  # noqa: A002  # as the standard calls it
+        *,
+        written: str = "",
+        more: bool = False,
+    ) -> None:
+        self.name = name
+        self.id = id
+        self.more = more
+        self._written = written
+        self._data = {} if data is None and not written else data
+
+    @property
+    def data(self) -> dict[str, Any]:
+        if self._data is None:
+            self._data = json.loads(self._written)
+        return self._data
 
     @property
     def json(self) -> str:
-        return self.written or json.dumps(self.data, ensure_ascii=False, default=str)
+        return self._written or _encode(self.data)
 
     @property
     def terminal(self) -> bool:
         return self.id == _TERMINAL_ID
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and (self.name, self.data, self.id) == (other.name, other.data, other.id)
+
+    def __repr__(self) -> str:
+        return f"Event({self.name!r}, {self.data!r}, {self.id!r})"
 
 
 @dataclass(frozen=True)
@@ -120,10 +147,10 @@ class RequestLog:
         sealed = self.keyring.seal(event.json.encode(), **self._place(attempt, event.name))
         return base64.b64encode(sealed).decode()
 
-    def open(self, entry: LogEntry) -> Event:
+    def open(self, entry: LogEntry, *, more: bool = False) -> Event:
         """Raises SealBrokenError for what was not written here by this system."""
-        written = self._opened(entry)
-        return Event(entry.name, json.loads(written), "{}-{}".format(*entry.position), written)
+        attempt, sequence = entry.position
+        return Event(entry.name, id=f"{attempt}-{sequence}", written=self._opened(entry), more=more)
 
     def _opened(self, entry: LogEntry) -> str:
         if self.keyring is None:
@@ -259,7 +286,7 @@ class ReplyLog:
                     entries = await self._entries(key, at)
                 for entry in entries:
                     at = entry.position
-                    event = log.open(entry)
+                    event = log.open(entry, more=entry is not entries[-1])
                     yield event
                     if event.terminal:
                         return

@@ -15,7 +15,7 @@ from sluice.connection import RedisClient
 
 C = TypeVar("C")
 R = TypeVar("R")
-_AT_ONCE = 200
+_AT_ONCE = 1000
 
 
 class Together(Generic[C, R]):

@@ -50,7 +50,7 @@ from gateway.middleware import BodyLimit, RequestContext
 from gateway.offers import OfferRules, TakeOffer
 from gateway.people import People
 from gateway.ports import Blobs, Passwords
-from gateway.presence import Presence
+from gateway.presence import Presence, StillReadable
 from gateway.principals import KnownPrincipals
 from gateway.reconcile import Reconcile
 from gateway.relevel import Relevel
@@ -191,6 +191,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         operator_token=adapters.operator_token,
         accounts=accounts,
         presence=Presence(accounts),
+        still_readable=StillReadable(conversations_, ask.disclose),
         api_keys=api_keys,
         keys=Keys(keys=api_keys, keyring=adapters.keyring, audit=audit),
         fates=SqlOfferFates(adapters.database),

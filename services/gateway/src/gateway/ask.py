@@ -90,13 +90,6 @@ class Ask:
         await self.disclose.check(person, turn)
         return turn
 
-    async def look_again(self, person: Person, turn: Turn) -> None:
-        """Raises as `find` does. INTERNAL people may read whatever the turn comes to rest on: nothing is read anew."""
-        if person.clearance is Level.INTERNAL:
-            await self.disclose.check(person, turn)
-        else:
-            await self.find(person, turn.id)
-
     async def _conversation(
         self, person: Person, question: str, conversation_id: str | None, now: datetime
     ) -> Conversation:

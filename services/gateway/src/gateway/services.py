@@ -23,7 +23,7 @@ from gateway.ports import (
     Passwords,
     Principals,
 )
-from gateway.presence import Presence
+from gateway.presence import Presence, StillReadable
 from gateway.relevel import Relevel
 from gateway.replay import Replay
 from gateway.resend import Resend
@@ -41,6 +41,7 @@ class Services:
     operator_token: str
     accounts: Accounts
     presence: Presence
+    still_readable: StillReadable
     api_keys: ApiKeys
     keys: Keys
     fates: OfferFates

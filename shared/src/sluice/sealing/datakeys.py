@@ -6,6 +6,7 @@ another use, which are never rotated.
 
 import base64
 import json
+import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +101,7 @@ class DataKeys:
     def _highest_of(self, tenant: str, level: Level) -> int:
         """Looks for the next number each time: another process may have rotated. Keys are never removed singly."""
         number, upcoming = self._highest.get((level, tenant)) or (0, self._path(tenant, level, "1"))
-        while upcoming.exists():
+        while os.access(upcoming, os.F_OK):  # at each seal, so in the way that costs least
             number += 1
             upcoming = self._path(tenant, level, str(number + 1))
         self._highest[level, tenant] = number, upcoming

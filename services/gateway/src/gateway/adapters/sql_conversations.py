@@ -1,12 +1,12 @@
 """Conversations and turns in SQL: what was asked and answered is sealed for the tenant and the lane."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, select, tuple_, update
 
 from gateway.adapters.sealed_columns import SealedColumns
 from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
@@ -77,8 +77,11 @@ class SqlConversations:
         return await self._turns(query.order_by(turns.c.created_at, turns.c.id))
 
     async def turn(self, person_id: str, turn_id: str) -> Turn | None:
-        found = await self._turns(_TURN.where(turns.c.id == turn_id, conversations.c.person_id == person_id))
+        found = await self.turns_of([(person_id, turn_id)])
         return found[0] if found else None
+
+    async def turns_of(self, asked: Collection[tuple[str, str]]) -> list[Turn]:
+        return await self._turns(_TURN.where(tuple_(conversations.c.person_id, turns.c.id).in_(asked)))
 
     async def history(self, conversation_id: str, levels: Sequence[Level], limit: int, before: datetime) -> list[Turn]:
         query = (

@@ -55,7 +55,7 @@ async def post_question(
     turn = await _turn(body, reader, services, keyed)
     if "application/json" in accept and "text/event-stream" not in accept:
         return await unless_gone(request, _whole(services, present, turn, resumable=keyed.given))
-    return _events(services, present, reader, turn, None)
+    return _events(services, present, turn, None)
 
 
 async def _turn(body: QuestionIn, reader: Person, services: Services, keyed: Keyed) -> Turn:
@@ -82,7 +82,7 @@ async def get_events(
         raise InvalidInputError("Last-Event-ID", "is not one that this stream gave")
     if Event("", id=last_event_id or "").terminal:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    return _events(services, present, reader, turn, last_event_id)
+    return _events(services, present, turn, last_event_id)
 
 
 @router.delete("/requests/{request_id}", status_code=HTTPStatus.NO_CONTENT)
@@ -96,27 +96,23 @@ def _may_be_given(event_id: str) -> bool:
     return bool(_EVENT_ID.fullmatch(event_id)) and int(event_id.partition("-")[0]) <= _LAST_ATTEMPT
 
 
-def _events(services: Services, present: Present[Person], reader: Person, turn: Turn, after: str | None) -> Response:
-    events = _while_allowed(services, present, reader, turn, services.listen.stream(turn, after))
+def _events(services: Services, present: Present[Person], turn: Turn, after: str | None) -> Response:
+    present.require(lambda reader: services.still_readable(reader, turn))
+    events = _while_allowed(services, present, turn, services.listen.stream(turn, after))
     return event_stream(events, services.settings.heartbeat_seconds)
 
 
 async def _while_allowed(
-    services: Services, present: Present[Person], checked: Person, turn: Turn, events: AsyncGenerator[Event]
+    services: Services, present: Present[Person], turn: Turn, events: AsyncGenerator[Event]
 ) -> AsyncGenerator[Event]:
-    """The events, until the reader may not have them any more. A silent stream tells nothing and ends at its next.
-
-    The turn is looked at again each time that its reader is: by then it can rest on what is not for them any more.
-    """
+    """The events, until the reader may not have them any more. A silent stream tells nothing and ends at its next."""
     async with aclosing(events):
         async for event in events:
             try:
-                if (now := await present.now()) is not checked:
-                    await services.ask.look_again(now, turn)
-                    checked = now
+                reader = await present.now()
                 if event.name == "sources":
                     passages = event.data.get("passages", ())
-                    await services.ask.disclose.check_sources(now, [passage["document_id"] for passage in passages])
+                    await services.ask.disclose.check_sources(reader, [passage["document_id"] for passage in passages])
             except SluiceError as error:
                 yield Event("error", error.problem(turn.id))
                 return
@@ -127,7 +123,7 @@ async def _whole(services: Services, present: Present[Person], turn: Turn, *, re
     event = await services.listen.whole(turn, resumable=resumable)
     if event.name == "error":
         return respond(event.data)
-    kept = await services.ask.find(await present.now(), turn.id)
+    kept = await services.ask.find(await present.anew(), turn.id)
     return AnswerOut.model_validate(
         {name: getattr(kept, name) for name in AnswerOut.model_fields if name != "answer_id"} | {"answer_id": kept.id}
     )

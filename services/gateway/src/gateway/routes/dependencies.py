@@ -1,16 +1,17 @@
 """What routes ask for: the use cases, and who calls."""
 
+import asyncio
 import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gateway.errors import NotSignedInError
-from gateway.presence import LOOK_AGAIN_SECONDS
+from gateway.presence import LOOK_AGAIN_SECONDS, LOOK_AHEAD_SECONDS
 from gateway.records import ApiKey, Caller, Person, Principal
 from gateway.services import Services
 from gateway.tokens import fingerprint
@@ -96,20 +97,55 @@ def allows(right: Right) -> Callable[[Caller], Awaitable[Principal]]:
 
 
 class Present(Generic[P]):
-    """The caller of a stream, which may outlive their session or key, and their right."""
+    """The caller of a stream, which may outlive their session or key, and their right.
+
+    The next look is taken before the last one is too old, so that a stream waits for it only when it takes long.
+    """
 
     def __init__(self, principal: P, look: Callable[[], Awaitable[P | None]], right: Right) -> None:
         self._principal = principal
         self._look = look
         self._right = right
+        self._required: list[Callable[[P], Awaitable[None]]] = []
         self._looked = time.monotonic()
+        self._looking: asyncio.Task[tuple[P, float]] | None = None
+
+    def require(self, check: Callable[[P], Awaitable[None]]) -> None:
+        """From now on nobody is let through who does not pass the check too, whose error is raised."""
+        self._required.append(check)
+        self._looking = None
 
     async def now(self) -> P:
-        """As they are, or were 3 s ago at most. Raises NotSignedInError, AccessDeniedError."""
-        if time.monotonic() - self._looked >= LOOK_AGAIN_SECONDS:
-            self._principal = _check(_known(await self._look()), self._right)
-            self._looked = time.monotonic()
+        """As they are, or were 3 s ago at most. Raises NotSignedInError, AccessDeniedError, what checks raise."""
+        while (age := time.monotonic() - self._looked) >= LOOK_AHEAD_SECONDS:
+            if self._looking is None:
+                if age >= LOOK_AGAIN_SECONDS:
+                    return await self.anew()
+                self._looking = asyncio.create_task(self._again())
+                self._looking.add_done_callback(_heard)
+            if age < LOOK_AGAIN_SECONDS and not self._looking.done():
+                break
+            looking, self._looking = self._looking, None
+            self._principal, self._looked = await looking
         return self._principal
+
+    async def anew(self) -> P:
+        """As they are at this moment. Raises as `now` does."""
+        self._principal, self._looked = await self._again()
+        return self._principal
+
+    async def _again(self) -> tuple[P, float]:
+        began = time.monotonic()
+        principal = _check(_known(await self._look()), self._right)
+        for check in self._required:
+            await check(principal)
+        return principal, began
+
+
+def _heard(looking: "asyncio.Task[Any]") -> None:
+    """A stream that ended does not ask what came of its last look."""
+    if not looking.cancelled():
+        looking.exception()
 
 
 def _look_for(services: Services, caller: Caller) -> Callable[[], Awaitable[Person | ApiKey | None]]:

@@ -1,7 +1,7 @@
 """Server-sent events out, and answers that stop when their client is gone."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -13,6 +13,7 @@ from sluice.replies import Event
 
 T = TypeVar("T")
 _AGAIN_SECONDS = 0.5
+_PIECE_BYTES = 64 * 1024
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The events."}
 }
@@ -21,7 +22,7 @@ EVENT_STREAM: dict[int | str, dict[str, Any]] = {
 def event_stream(events: AsyncIterator[Event], heartbeat_seconds: float) -> EventSourceResponse:
     """The events as text/event-stream, with a comment after each silence."""
     return _EventStream(
-        (_encode(event) async for event in events),
+        _frames(events),
         ping=heartbeat_seconds,
         ping_message_factory=lambda: ServerSentEvent(comment="still here", sep="\n"),
         sep="\n",
@@ -33,6 +34,18 @@ class _EventStream(EventSourceResponse):
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
         await send(message)
+
+
+async def _frames(events: AsyncIterator[Event]) -> AsyncGenerator[bytes]:
+    """The events, those that are there at once in one piece: who falls behind has less to send, and catches up."""
+    together = b""
+    async for event in events:
+        together += _encode(event)
+        if not event.more or len(together) > _PIECE_BYTES:
+            yield together
+            together = b""
+    if together:
+        yield together
 
 
 def stopping() -> bool:
