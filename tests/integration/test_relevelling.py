@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,19 @@ import pytest
 from sqlalchemy import select
 
 from gateway.models import audit
+from gateway.records import Page
 from sluice.access import Level, Scope
 from sluice.errors import TransientError
 from sluice.index import Index
-from sluice.messages import DocumentProgress, DocumentSubmitted, JobState, QuestionAsked
+from sluice.messages import (
+    DocumentProgress,
+    DocumentSubmitted,
+    FixIndexed,
+    FixTaught,
+    FixWithdrawn,
+    JobState,
+    QuestionAsked,
+)
 from sluice.places import Place
 from sluice.sealing import Keyring
 from tests.support.gateway import CHAT, RunningGateway, Workers, all_events, completed
@@ -22,7 +32,7 @@ from tests.support.servers import ChromaServer, RedisServer, chroma_server, runn
 from tests.support.waiting import until
 from tests.support.whole import Whole
 
-DOCUMENTS, JOBS = "/api/v1/knowledge/documents", "/api/v1/knowledge/jobs"
+DOCUMENTS, JOBS, FIXES = (f"/api/v1/knowledge/{name}" for name in ("documents", "jobs", "fixes"))
 SECRET = "The vault code is 7319."
 QUESTION = "What is the vault code?"
 
@@ -131,6 +141,71 @@ async def test_a_document_that_is_declassified_is_found_by_everyone_and_keeps_no
         assert [item["access_level"] for item in (await customer.get(DOCUMENTS)).json()["items"]] == ["EXTERNAL"]
     internal = whole.settings.data_dir / "blobs" / "default" / "internal" / "documents"
     assert not any(internal.glob(f"{made['document_id']}/*/*"))
+
+
+async def _teach(admin: httpx2.AsyncClient, answer: str, *sources: str) -> str:
+    fix = {"question": QUESTION, "answer": answer, "access_level": "EXTERNAL", "sources": list(sources)}
+    taught = await admin.post(FIXES, json=fix)
+    assert taught.status_code == 202, taught.text
+    return taught.json()["id"]
+
+
+async def test_external_fixes_go_when_what_they_were_taught_from_becomes_internal(whole: RunningGateway) -> None:
+    """Also those that were taught from such a fix; not those that somebody declassified, or of other documents."""
+    customer = await whole.person("customer@example.com", "read")
+    async with customer, await whole.admin() as admin:
+        made = await _upload(admin, "vault.txt", "Ask the concierge.")
+        other = await _upload(admin, "guide.txt", "The guide.")
+        for each in (made, other):
+            await _ended(admin, each["job_id"])
+        direct = await _teach(admin, SECRET, made["document_id"])
+        going = [direct, await _teach(admin, SECRET, direct), await _teach(admin, SECRET, made["document_id"], direct)]
+        staying = [await _teach(admin, "Ask."), await _teach(admin, "Look it up.", other["document_id"])]
+
+        async def active() -> bool:
+            fixes = (await admin.get(FIXES)).json()["items"]
+            return len(fixes) == len(going + staying) and all(fix["state"] == "active" for fix in fixes)
+
+        await until(active, seconds=60, what="the fixes to be active")
+        assert "7319" in str(await all_events(customer, QUESTION))
+        job = (await _relevel(admin, made["document_id"], "INTERNAL")).json()
+        await _ended(admin, job["job_id"])
+        assert "7319" not in str(await all_events(customer, QUESTION))
+        assert {fix["id"] for fix in (await admin.get(FIXES)).json()["items"]} == set(staying)
+    async with whole.adapters.database.read() as connection:
+        rows = (await connection.execute(select(audit.c.target).where(audit.c.action == "fix.withdrawn"))).scalars()
+        assert sorted(rows) == sorted(going)
+
+
+async def test_the_change_waits_for_the_fixes_that_rest_on_the_document(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    """Also for one that was taught by somebody who had looked at the document's level before this began."""
+    services = gateway.services
+    services.relevel.quiet_seconds = 0
+
+    async def withdrawn() -> None:
+        message = await workers.take(FixWithdrawn, Level.EXTERNAL)
+        await services.relevel.look()
+        assert (await admin.get(f"{JOBS}/{job['job_id']}")).json()["state"] == "settling"
+        await workers.broker.publish(message.follow(FixIndexed, "withdrawn", fix=message.fix, state="withdrawn"))
+
+    async with await gateway.admin() as admin:
+        document_id = await _indexed(admin, workers, "vault.txt")
+        fix_id = await _teach(admin, SECRET, document_id)
+        taught = await workers.take(FixTaught)
+        await workers.broker.publish(taught.follow(FixIndexed, fix=taught.fix, state="active"))
+        fix = await services.fixes.fix((await services.accounts.tenants(Page(limit=1)))[0].id, fix_id)
+        assert fix is not None
+        job = (await _relevel(admin, document_id, "INTERNAL")).json()
+        assert (await admin.get(f"{FIXES}/{fix_id}")).json()["state"] == "withdrawing"
+        await services.fixes.add(replace(fix, id="f" * 32))
+        await _tell(workers, await workers.take(DocumentSubmitted), JobState.DONE, chunk_count=1)
+        await _ended(admin, job["job_id"], "settling")
+        await withdrawn()
+        await withdrawn()
+        await _ended(admin, job["job_id"])
+        assert (await admin.get(FIXES)).json()["items"] == []
 
 
 async def _external_question(customer: httpx2.AsyncClient, workers: Workers) -> tuple[Any, Any]:

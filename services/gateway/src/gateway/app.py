@@ -172,6 +172,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         accounts=accounts,
         principals=principals,
         audit=audit,
+        teach=teach,
     )
     resend = Resend(
         accounts=accounts,

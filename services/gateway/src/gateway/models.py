@@ -248,6 +248,8 @@ fixes = Table(
     Column("access_level", String(16), nullable=False),
     Column("state", String(16), nullable=False),
     Column("error", CleanText),
+    Column("sources", JSON, nullable=False, server_default="[]"),
+    Column("declassified", Boolean, nullable=False, server_default=false()),
     _run(),
     Column("created_by", String(64), nullable=False),
     _time("created_at"),

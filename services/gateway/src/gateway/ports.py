@@ -227,6 +227,10 @@ class Fixes(Protocol):
     async def fixes(self, tenant_id: str, levels: Sequence[Level], page: Page) -> list[FixRow]: ...
     async def withdraw(self, fix_id: str) -> None: ...
 
+    async def resting_on(self, tenant_id: str, document_id: str) -> list[FixRow]:
+        """EXTERNAL fixes, not declassified, that were taught from the document or from such a fix."""
+        ...
+
     async def published(self, fix: FixRow, at: datetime) -> None:
         """Notes when the message of this run was first sent."""
         ...
@@ -272,8 +276,8 @@ class Moves(Protocol):
 
     async def unsent(self) -> list[tuple[Job, Document]]: ...
     async def settling(self) -> list[tuple[Job, Document]]: ...
-    async def failed(self, ended_before: datetime) -> list[tuple[Job, Document]]:
-        """The newest on their documents that failed."""
+    async def failed(self, ended_before: datetime, *, below_run: int) -> list[tuple[Job, Document]]:
+        """The newest on their documents that failed, and were not begun so often yet."""
         ...
 
     async def others(self, job: Job, changed_after: datetime) -> list[Job]:
@@ -282,6 +286,10 @@ class Moves(Protocol):
 
     async def questions_open(self, tenant_id: str, asked_before: datetime) -> bool:
         """Whether a question of the EXTERNAL lane that was asked before then has not ended."""
+        ...
+
+    async def unsettled(self, job: Job, at: datetime) -> None:
+        """Notes that until then what rests on the document could still be read below its level."""
         ...
 
     async def settled(self, job: Job, at: datetime) -> bool:

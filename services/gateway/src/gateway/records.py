@@ -223,6 +223,8 @@ class FixState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FixRow:
+    """A taught answer. One that was declassified does not follow the levels of its `sources`, which are ids."""
+
     id: str
     tenant_id: str
     question: str
@@ -233,6 +235,8 @@ class FixRow:
     created_by: str
     created_at: datetime
     updated_at: datetime
+    sources: list[str]
+    declassified: bool = False
     run: int = 1
     published_at: datetime | None = None
 

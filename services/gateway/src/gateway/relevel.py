@@ -11,9 +11,10 @@ from gateway.errors import NotFoundError
 from gateway.passports import SLACK, Holder
 from gateway.ports import Accounts, AuditLog, Catalog, Moves, Places, Principals
 from gateway.presence import LOOK_AGAIN_SECONDS
-from gateway.records import AuditEntry, Document, Job, Principal, may_declassify
+from gateway.records import AuditEntry, Document, FixState, Job, Principal, may_declassify
 from gateway.steps import each_row, each_step
 from gateway.submit import Submit, message_id, streams_of
+from gateway.teach import Teach
 from gateway.tokens import new_id
 from sluice.access import Level, Right
 from sluice.errors import AccessDeniedError, TransientError
@@ -31,6 +32,7 @@ class Relevel:
     """What became INTERNAL is done when its EXTERNAL rows are gone, and every EXTERNAL question asked before has ended.
 
     Until then such a question may hold a passage of it: on a stream, at a model, in a reply log, in a client's stream.
+    The EXTERNAL fixes that were taught from it go too, but those that somebody with the right had declassified.
     """
 
     submit: Submit
@@ -40,6 +42,7 @@ class Relevel:
     accounts: Accounts
     principals: Principals
     audit: AuditLog
+    teach: Teach
     quiet_seconds: float = _QUIET_SECONDS
     again_after: timedelta = _AGAIN
     _quiet: dict[str, float] = field(default_factory=dict[str, float])
@@ -66,6 +69,8 @@ class Relevel:
             if new := begun[1].id == job.id and begun[1].state is JobState.QUEUED:
                 action = "document.declassified" if level < document.access_level else "document.classified"
                 await self._note(principal.id, action, *begun)
+                if level is Level.INTERNAL:
+                    await self.teach.withdraw_what_rests_on(principal.id, document)
         if new:
             await self._send_soon(begun[1], begun[0])
         return begun
@@ -103,9 +108,13 @@ class Relevel:
 
     async def begin_failed_again(self) -> None:
         """What was told to become INTERNAL, or stays so, is not given up because something was away."""
-        await each_row(await self.moves.failed(datetime.now(UTC) - self.again_after), lambda found: self._again(*found))
+        failed = await self.moves.failed(datetime.now(UTC) - self.again_after, below_run=_MOST_RUNS)
+        await each_row(failed, lambda found: self._again(*found))
 
     async def _settle(self, job: Job, document: Document) -> None:
+        if await self._fixes_left(job, document):
+            self._quiet.pop(job.id, None)
+            return
         if await self.moves.questions_open(job.tenant_id, job.updated_at):
             self._quiet.pop(job.id, None)
             return
@@ -117,12 +126,24 @@ class Relevel:
                 await self._note("system", "document.left-external", document, job)
                 logger.info("job.ended", extra={"state": JobState.DONE, "document_id": document.id})
 
+    async def _fixes_left(self, job: Job, document: Document) -> bool:
+        """Whether a fix of it can still be read below its level; also one that was taught just as this began."""
+        async with self.audit.together():
+            if left := await self.teach.withdraw_what_rests_on("system", document):
+                await self.moves.unsettled(job, datetime.now(UTC))
+        tenant = await self.accounts.tenant_of(document.tenant_id)
+        for fix in left:
+            if tenant is not None and fix.state is FixState.WITHDRAWING and fix.published_at is None:
+                holder = Holder.system("relevel", tenant.slug, fix.access_level, Right.TEACH)
+                await self.teach.publish(holder, fix)
+        return bool(left)
+
     async def _again(self, job: Job, document: Document) -> None:
         if job.access_level is Level.EXTERNAL:  # it stays INTERNAL, so nothing of it may stay below
             await self.moves.begin(document, _new_job(job.created_by, document, Level.INTERNAL))
             return
         waited = self.again_after * 2 ** min(job.run - 1, 7)
-        if job.run < _MOST_RUNS and job.updated_at < datetime.now(UTC) - waited:
+        if job.updated_at < datetime.now(UTC) - waited:
             logger.warning("document.classified-again", extra={"document_id": document.id, "request_id": job.id})
             await self.catalog.again(job)
 

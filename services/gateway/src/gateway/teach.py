@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.errors import NotFoundError
 from gateway.passports import Errand, Holder
 from gateway.ports import AuditLog, Fixes, Publisher, Sources
-from gateway.records import AuditEntry, FixRow, FixState, Person, may_declassify
+from gateway.records import AuditEntry, Document, FixRow, FixState, Person, may_declassify
 from gateway.tokens import new_id
 from sluice.access import Level, PassportSigner, Right
 from sluice.errors import AccessDeniedError, TransientError
@@ -44,11 +44,6 @@ class Teach:
         """
         if level not in person.clearance.readable:
             raise AccessDeniedError(f"you cannot teach {level} answers")
-        declassified = level < person.clearance and not await self._rests_on(person, sources, level)
-        if declassified and not may_declassify(person):
-            raise AccessDeniedError(
-                f"without sources that are all {level} this needs the right {Right.DECLASSIFY}: teach it as INTERNAL"
-            )
         now = datetime.now(UTC)
         fix = FixRow(
             id=fix_id or new_id(),
@@ -61,10 +56,18 @@ class Teach:
             created_by=person.id,
             created_at=now,
             updated_at=now,
+            sources=sorted(set(sources)),
         )
         async with self.audit.together():
+            if level < person.clearance and not await self._rests_on(person, sources, level):
+                fix = replace(fix, declassified=True)
+            if fix.declassified and not may_declassify(person):
+                raise AccessDeniedError(
+                    f"without sources that are all {level} this needs the right {Right.DECLASSIFY}: "
+                    "teach it as INTERNAL"
+                )
             if added := await self.fixes.add(fix):
-                await self._note(person, "fix.declassified" if declassified else "fix.taught", fix, sources)
+                await self._note(person.id, "fix.declassified" if fix.declassified else "fix.taught", fix)
         if not added:
             fix = await self.find(person, fix.id)
         if fix.state is FixState.PENDING and fix.published_at is None:
@@ -77,10 +80,19 @@ class Teach:
         if fix.state is not FixState.WITHDRAWING:
             async with self.audit.together():
                 await self.fixes.withdraw(fix.id)
-                await self._note(person, "fix.withdrawn", fix)
+                await self._note(person.id, "fix.withdrawn", fix)
             fix = await self.find(person, fix_id)
         await self.publish(Holder.of(person, Right.TEACH), fix)
         return fix
+
+    async def withdraw_what_rests_on(self, actor: str, document: Document) -> list[FixRow]:
+        """Begins to take back the EXTERNAL fixes of a document that became INTERNAL; those that are not gone yet."""
+        resting = await self.fixes.resting_on(document.tenant_id, document.id)
+        for fix in resting:
+            if fix.state is not FixState.WITHDRAWING:
+                await self.fixes.withdraw(fix.id)
+                await self._note(actor, "fix.withdrawn", fix, classified=document.id)
+        return resting
 
     async def _rests_on(self, person: Person, sources: Collection[str], level: Level) -> bool:
         """Whether there are sources, and all of them are of the level or below."""
@@ -116,11 +128,10 @@ class Teach:
         else:
             await self.fixes.published(fix, datetime.now(UTC))
 
-    async def _note(self, person: Person, action: str, fix: FixRow, sources: Collection[str] = ()) -> None:
-        detail: dict[str, Any] = {"access_level": fix.access_level}
-        detail |= {"sources": sorted(sources)} if sources else {}
+    async def _note(self, actor: str, action: str, fix: FixRow, **detail: Any) -> None:
+        detail |= {"access_level": fix.access_level} | ({"sources": fix.sources} if fix.sources else {})
         await self.audit.record(
-            AuditEntry(tenant_id=person.tenant.id, actor=person.id, action=action, target=fix.id, detail=detail)
+            AuditEntry(tenant_id=fix.tenant_id, actor=actor, action=action, target=fix.id, detail=detail)
         )
 
 

@@ -51,6 +51,20 @@ class SqlFixes:
         async with self._database.read() as connection:
             return [self._fix(row) for row in (await connection.execute(query)).mappings()]
 
+    async def resting_on(self, tenant_id: str, document_id: str) -> list[FixRow]:
+        following = select(fixes.c.id, fixes.c.sources).where(
+            fixes.c.tenant_id == tenant_id,
+            fixes.c.access_level == Level.EXTERNAL,
+            fixes.c.declassified.is_(False),
+        )
+        async with self._database.read() as connection:
+            sources = {row.id: row.sources for row in await connection.execute(following)}
+            given_up = {document_id}
+            while more := {id_ for id_ in sources.keys() - given_up if given_up.intersection(sources[id_])}:
+                given_up |= more
+            rows = (await connection.execute(_FIX.where(fixes.c.id.in_(given_up)))).mappings().all()
+        return [self._fix(row) for row in rows]
+
     async def withdraw(self, fix_id: str) -> None:
         async with self._database.write() as connection:
             changes = {"state": FixState.WITHDRAWING, "error": None, **_to_send()}

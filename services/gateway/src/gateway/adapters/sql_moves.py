@@ -75,9 +75,10 @@ class SqlMoves:
     async def settling(self) -> list[tuple[Job, Document]]:
         return await self._moves(jobs.c.state == JobState.SETTLING)
 
-    async def failed(self, ended_before: datetime) -> list[tuple[Job, Document]]:
+    async def failed(self, ended_before: datetime, *, below_run: int) -> list[tuple[Job, Document]]:
         return await self._moves(
             jobs.c.state == JobState.FAILED,
+            jobs.c.run < below_run,
             jobs.c.generation == documents.c.generation,
             documents.c.state != DocumentState.DELETING,
             jobs.c.updated_at < ended_before,
@@ -104,6 +105,11 @@ class SqlMoves:
         )
         async with self._database.read() as connection:
             return (await connection.execute(query.limit(1))).first() is not None
+
+    async def unsettled(self, job: Job, at: datetime) -> None:
+        still = (jobs.c.id == job.id, jobs.c.run == job.run, jobs.c.state == JobState.SETTLING)
+        async with self._database.write() as connection:
+            await connection.execute(update(jobs).where(*still).values(updated_at=at))
 
     async def settled(self, job: Job, at: datetime) -> bool:
         still = (jobs.c.id == job.id, jobs.c.run == job.run, jobs.c.state == JobState.SETTLING)

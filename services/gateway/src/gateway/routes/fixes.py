@@ -35,6 +35,8 @@ class FixOut(Output):
     access_level: Level
     state: FixState
     error: str | None
+    sources: list[str]
+    declassified: bool
     created_at: datetime
     updated_at: datetime
 
