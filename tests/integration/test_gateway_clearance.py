@@ -203,6 +203,29 @@ async def test_what_rests_on_a_document_that_became_internal_is_withheld_and_not
         assert [("withheld" in turn) for turn in (await talk.shown())["turns"]] == [True, True, False]
 
 
+async def test_a_question_that_is_sent_again_rests_on_what_was_sent_along_before_too(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    """Its first sending can be the one that is answered."""
+    customer = await gateway.person("customer@example.com", "read")
+    async with customer, await gateway.admin() as admin:
+        mistake, guide = [await _public_document(admin, workers, name) for name in ("a.txt", "b.txt")]
+        talk = Conversation(customer, workers, Level.EXTERNAL)
+        await talk.ask("How long?", "Forty days [1].", guide)
+        await talk.ask("What is the code?", SECRET, mistake)
+        asking = asyncio.create_task(all_events(customer, "And now?", conversation_id=talk.id))
+        asked = await workers.take(QuestionFollowedUp, Level.EXTERNAL)
+        assert len(asked.history) == 2
+        await _give_level(gateway, mistake, Level.INTERNAL)
+        [found] = await gateway.services.accounts.credentials("customer@example.com")
+        turn = await gateway.services.conversations.turn(found.person.id, asked.request_id)
+        assert turn is not None
+        await gateway.services.ask.publish(found.person, turn)
+        await workers.broker.publish(completed(asked, SECRET, citations=()))
+        await asking
+        assert [("withheld" in turn) for turn in (await talk.shown())["turns"]] == [False, True, True]
+
+
 async def test_what_rests_on_a_document_that_is_gone_stays_with_internal_people_alone(
     gateway: RunningGateway, workers: Workers
 ) -> None:

@@ -108,7 +108,8 @@ class Ask:
         withheld = await self.disclose.withheld(person.tenant.id, turn.lane, turns)
         turns = [t for t in turns if t.id not in withheld]
         if turns and turn.lane is Level.EXTERNAL:  # of those in the other lane the lane itself decides
-            await self.conversations.inherit(turn, sorted(set[str]().union(*map(rests_on, turns))))
+            also_before = set(turn.inherited)  # what was sent along before can be answered yet
+            await self.conversations.inherit(turn, sorted(also_before.union(*map(rests_on, turns))))
         return tuple(messages.Turn(question=t.question, answer=t.answer or "", level=t.level) for t in turns)
 
     def _message(self, person: Person, turn: Turn, history: tuple[messages.Turn, ...]) -> Message:
