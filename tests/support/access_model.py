@@ -54,6 +54,8 @@ class Text:
     word: str = field(default_factory=lambda: "w" + secrets.token_hex(8))
     topic: str = field(default_factory=lambda: "t" + secrets.token_hex(4))
     gone: bool = False
+    source: "Text | None" = None
+    """The document that a fix was taught from."""
 
     @property
     def sentence(self) -> str:
@@ -201,6 +203,9 @@ class AccessMachine(RuleBasedStateMachine):
             assert level in person.level.readable
             self._wait_for_job(person, answer.json()["job_id"])
             document.level = level
+            for fix in self.texts:
+                if fix.source is document and fix.level < level:
+                    fix.level, fix.gone = level, True
 
     @rule(person=people, changed=people, rights=st.frozensets(st.sampled_from(RIGHTS)), suspended=st.booleans())
     def rights_change(self, person: Somebody, changed: Somebody, rights: frozenset[str], suspended: bool) -> None:
@@ -265,13 +270,34 @@ class AccessMachine(RuleBasedStateMachine):
         self.texts.append(new)
         return new
 
+    @rule(target=fixes, person=people, document=documents)
+    def a_fix_is_taught_from_a_document(self, person: Somebody, document: Text) -> Any:
+        """An EXTERNAL one takes an EXTERNAL document, of INTERNAL people, and goes with it."""
+        new = Text(person.tenant, Level.EXTERNAL, "/api/v1/knowledge/fixes", source=document)
+        body = {"question": new.question, "answer": new.sentence, "access_level": new.level, "sources": [document.id]}
+        answer = person.http.post(new.path, json=body)
+        self._check_but(person, answer, new)
+        if answer.status_code != 202:
+            return multiple()
+        assert person.may("teach")
+        assert person.level is Level.EXTERNAL or (document.level is Level.EXTERNAL and document.readable_for(person))
+        new.id = answer.json()["id"]
+        self.texts.append(new)
+        if document.level is not Level.EXTERNAL or document.tenant != person.tenant:
+            new.source = None  # EXTERNAL people can name whatever they like: it is theirs anyway
+        return new
+
+    @rule(person=people, fix=fixes)
+    def a_fix_is_asked_for(self, person: Somebody, fix: Text) -> None:
+        self._ask(person, fix)
+
     @rule(person=people, fix=fixes)
     def fixes_are_looked_at(self, person: Somebody, fix: Text) -> None:
         for path in (fix.path, f"{fix.path}/{fix.id}"):
             answer = person.http.get(path)
             self._check(person, answer)
         if person.may("teach"):
-            assert answer.status_code == (200 if fix.readable_for(person) else 404), answer.text
+            assert answer.status_code == (200 if fix.readable_for(person) and not fix.gone else 404), answer.text
 
     @rule(person=people)
     def old_questions_are_read_again(self, person: Somebody) -> None:
