@@ -1,5 +1,7 @@
 """`sluice keys rotate-passport` and `retire-passport`."""
 
+import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 
 from sluice.access import PassportSigner, PassportVerifier
 from sluice.cli.keys import create_keys
-from sluice.cli.passport_keys import make_next, retire, sign_with_next
+from sluice.cli.passport_keys import let_heads_be_signed, make_next, retire, sign_with_next
 from sluice.errors import ConfigurationError, PassportKeyUnknownError
 from sluice.passportkeys import PrivateKeyFile, PublicKeyFiles
 from tests.support.identity import passport
@@ -64,6 +66,18 @@ def test_an_old_key_is_given_up_when_its_passports_have_expired_and_not_before(f
         verify(verifier, before)
     verify(verifier, sign(PassportSigner.of(PrivateKeyFile(folder / "passport.key"))))
     assert (folder / f"retired-{old}.pub").exists()
+
+
+def test_a_key_that_was_stolen_is_given_up_when_the_audit_logs_heads_are_signed_with_the_next(folder: Path) -> None:
+    waited: list[float] = []
+    make_next(folder)
+    sign_with_next(folder, lambda _: None)
+    let_heads_be_signed(folder, waited.append)
+    assert 60 < waited.pop() <= 75
+    long_ago = time.time() - 100
+    os.utime(folder / "passport.key", (long_ago, long_ago))
+    let_heads_be_signed(folder, waited.append)
+    assert waited == []
 
 
 def test_a_rotation_that_was_cut_off_goes_on_with_the_same_key(folder: Path) -> None:

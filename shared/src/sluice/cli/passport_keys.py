@@ -22,6 +22,8 @@ from sluice.sealing import read_key
 _SLACK = timedelta(minutes=20)
 """More than a passport outlives the deadline of its job."""
 _NOTICED_SECONDS = 3 * LOOK_SECONDS
+_HEADS_SECONDS = 75
+"""By then a running gateway has signed the heads of all audit chains with the new key: it does so once a minute."""
 
 
 def rotate_passport(
@@ -45,6 +47,8 @@ def retire_passport(
 ) -> None:
     """Give up the public keys whose passports have all expired; they are kept as retired-*.pub for the audit log."""
     settings = CliSettings()
+    if at_once:
+        let_heads_be_signed(settings.state.keys, time.sleep)
     life = timedelta() if at_once else timedelta(seconds=settings.job_deadline_seconds) + _SLACK
     retired = retire(settings.state.keys, life, datetime.now(UTC))
     print(f"gave up {', '.join(retired)}" if retired else "there was nothing to give up")
@@ -68,6 +72,14 @@ def sign_with_next(folder: Path, wait: Callable[[float], None]) -> None:
     upcoming = folder / "passport.next"
     os.utime(upcoming)  # since when it signs
     upcoming.replace(folder / "passport.key")
+
+
+def let_heads_be_signed(folder: Path, wait: Callable[[float], None]) -> None:
+    """A chain whose head is still signed with a key that is given up counts as changed, for good."""
+    left = (folder / "passport.key").stat().st_mtime + _HEADS_SECONDS - time.time()
+    if left > 0:
+        print(f"waiting {left:.0f} s, in which the gateway signs the audit log's heads with the new key ...")
+        wait(left)
 
 
 def retire(folder: Path, life: timedelta, now: datetime) -> list[str]:
