@@ -44,12 +44,12 @@ class Shelf:
     def kill(self) -> None:
         os.kill(pid_of(self.system, self.program), signal.SIGKILL)
 
-    def kill_while_writing(self, *, torn: bool) -> bool:
-        """Once its vector files change for the second time. False if they did not.
+    def kill_while_writing(self, *, torn: bool, over: Callable[[], bool]) -> bool:
+        """Once its vector files change for the second time. False if they did not before the writing was over.
 
         Files as small as these are seldom caught half-written, so every other time they are `torn` as a kill would.
         """
-        if not when_vectors_are_written(self.folder, lambda: None, seconds=120):
+        if not when_vectors_are_written(self.folder, lambda: None, seconds=120, over=over):
             return False
         before = vector_files(self.folder)
 
@@ -58,7 +58,11 @@ class Shelf:
             if torn:
                 tear(before)
 
-        return when_vectors_are_written(self.folder, strike, seconds=120)
+        return when_vectors_are_written(self.folder, strike, seconds=120, over=over)
+
+    def documents(self) -> range:
+        """The numbers of those that go there."""
+        return range(int(self.program == "chroma-internal"), DOCUMENTS, 2)
 
     async def states(self) -> list[str]:
         try:
@@ -108,8 +112,8 @@ async def test_killing_chroma_under_upserts_is_noticed_and_loses_nothing(
 async def _round(shelf: Shelf, tenant: Tenant, figures: Figures) -> tuple[float, float] | None:
     """One kill, unless the vectors were written too soon or too late for one; if it wedged the collection, the seconds
     until that was noticed, and until it was made anew."""
-    loading = asyncio.ensure_future(crowd((tenant.upload(n) for n in range(DOCUMENTS)), CLIENTS))
-    if not await asyncio.to_thread(shelf.kill_while_writing, torn=figures.faults % 2 == 0):
+    loading = asyncio.ensure_future(crowd((tenant.upload(n) for n in shelf.documents()), CLIENTS))
+    if not await asyncio.to_thread(shelf.kill_while_writing, torn=figures.faults % 2 == 0, over=loading.done):
         await loading
         return None
     began = time.monotonic()

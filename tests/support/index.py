@@ -68,10 +68,15 @@ def tear(before: dict[Path, bytes]) -> None:
             file.write_bytes(content)
 
 
-def when_vectors_are_written(folder: Path, strike: Callable[[], None], *, seconds: float) -> bool:
-    """Strikes as soon as a vector file changes: a kill then often leaves it half-written. False if none did."""
+def when_vectors_are_written(
+    folder: Path, strike: Callable[[], None], *, seconds: float, over: Callable[[], bool] = lambda: False
+) -> bool:
+    """Strikes as soon as a vector file changes: a kill then often leaves it half-written.
+
+    False if none did in that time, or before the writing was `over`.
+    """
     before, end = _snapshot(folder), time.monotonic() + seconds
-    while time.monotonic() < end:
+    while time.monotonic() < end and not over():
         if _snapshot(folder) != before:
             strike()
             return True
