@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sluice.access import Level
 from tests.support.identity import Office
 from tests.support.servers import ChromaServer, RedisServer, chroma_server, redis_server, running, valkey_server
 
@@ -40,6 +41,13 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChromaServer]:
     with running(chroma_server(tmp_path_factory.mktemp("chroma"))) as server:
         yield server
+
+
+@pytest.fixture
+def own_chromas(tmp_path: Path) -> Iterator[dict[Level, str]]:
+    """The addresses of a server a level, of a test whose rows are sealed with keys of its own."""
+    with running(chroma_server(tmp_path / "e")) as external, running(chroma_server(tmp_path / "i")) as internal:
+        yield {Level.EXTERNAL: external.url, Level.INTERNAL: internal.url}
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """A document is given another level: when that is acknowledged, and what is left of it where it was."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,19 +28,13 @@ from sluice.places import Place
 from sluice.sealing import Keyring
 from tests.support.gateway import CHAT, RunningGateway, Workers, all_events, completed
 from tests.support.identity import Office
-from tests.support.servers import ChromaServer, RedisServer, chroma_server, running
+from tests.support.servers import RedisServer
 from tests.support.waiting import until
 from tests.support.whole import Whole
 
 DOCUMENTS, JOBS, FIXES = (f"/api/v1/knowledge/{name}" for name in ("documents", "jobs", "fixes"))
 SECRET = "The vault code is 7319."
 QUESTION = "What is the vault code?"
-
-
-@pytest.fixture(scope="module")
-def chromas(tmp_path_factory: pytest.TempPathFactory, chroma: ChromaServer) -> Iterator[dict[Level, str]]:
-    with running(chroma_server(tmp_path_factory.mktemp("internal"))) as internal:
-        yield {Level.EXTERNAL: chroma.url, Level.INTERNAL: internal.url}
 
 
 class _OnceAway(Index):
@@ -62,11 +56,11 @@ class _Interrupted(Whole):
 
 @pytest.fixture
 async def whole(
-    tmp_path: Path, empty_valkey: RedisServer, chromas: dict[Level, str], office: Office
+    tmp_path: Path, empty_valkey: RedisServer, own_chromas: dict[Level, str], office: Office
 ) -> AsyncGenerator[RunningGateway]:
     """All services; the worker is interrupted when the new rows stand and the old ones are about to be removed."""
     _OnceAway.deletions = 0
-    async with _Interrupted(tmp_path, empty_valkey.url, chromas, office).running() as running_gateway:
+    async with _Interrupted(tmp_path, empty_valkey.url, own_chromas, office).running() as running_gateway:
         yield running_gateway
 
 
@@ -136,8 +130,11 @@ async def test_a_document_that_is_declassified_is_found_by_everyone_and_keeps_no
         assert "7319" not in str(await all_events(customer, QUESTION))
         job = (await _relevel(admin, made["document_id"], "EXTERNAL")).json()
         await _ended(admin, job["job_id"])
-        events = await all_events(customer, QUESTION)
-        assert "7319" in str(events)
+
+        async def found() -> bool:
+            return "7319" in str(await all_events(customer, QUESTION))
+
+        await until(found, what="a collection that is new to be found, as it is after two seconds at most")
         assert [item["access_level"] for item in (await customer.get(DOCUMENTS)).json()["items"]] == ["EXTERNAL"]
     internal = whole.settings.data_dir / "blobs" / "default" / "internal" / "documents"
     assert not any(internal.glob(f"{made['document_id']}/*/*"))

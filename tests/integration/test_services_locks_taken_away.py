@@ -3,13 +3,12 @@
 Each test says which lock it takes away and which other one held. Those of the index: test_locks_taken_away.py.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 
 from gateway.disclose import Disclose
 from gateway.presence import StillReadable
@@ -23,7 +22,7 @@ from sluice.sealing import Keyring
 from tests.support.gateway import RunningGateway, all_events
 from tests.support.identity import Office, passport
 from tests.support.keys import KEYS, keyring
-from tests.support.servers import RedisServer, chroma_server, running
+from tests.support.servers import RedisServer
 from tests.support.waiting import until
 from tests.support.whole import Whole
 
@@ -31,13 +30,6 @@ DOCUMENTS = "/api/v1/knowledge/documents"
 CANARY = "The pass phrase of the wine cellar is bodugafi."
 QUESTION = "What is the pass phrase of the wine cellar?"
 PUBLIC = "The pass phrase of the north gate is known to all."
-
-
-@pytest.fixture
-def chromas(tmp_path: Path) -> Iterator[dict[Level, str]]:
-    """Of each test's own: its rows are sealed with keys of its own."""
-    with running(chroma_server(tmp_path / "e")) as external, running(chroma_server(tmp_path / "i")) as internal:
-        yield {Level.EXTERNAL: external.url, Level.INTERNAL: internal.url}
 
 
 class Credulous(Disclose):
@@ -110,9 +102,9 @@ async def _upload(admin: httpx2.AsyncClient, name: str, text: str, level: str) -
 
 
 async def test_without_the_gateways_check_the_retrievers_scope_holds(
-    tmp_path: Path, empty_valkey: RedisServer, chromas: dict[Level, str], office: Office
+    tmp_path: Path, empty_valkey: RedisServer, own_chromas: dict[Level, str], office: Office
 ) -> None:
-    async with WithoutTheGatewaysCheck(tmp_path, empty_valkey.url, chromas, office).running() as gateway:
+    async with WithoutTheGatewaysCheck(tmp_path, empty_valkey.url, own_chromas, office).running() as gateway:
         told = await _ask_as_external(gateway)
     assert "bodugafi" not in str(told)
     assert "north gate" in str(told)
@@ -120,10 +112,10 @@ async def test_without_the_gateways_check_the_retrievers_scope_holds(
 
 
 async def test_without_the_retrievers_scope_the_llm_router_refuses(
-    tmp_path: Path, empty_valkey: RedisServer, chromas: dict[Level, str], office: Office
+    tmp_path: Path, empty_valkey: RedisServer, own_chromas: dict[Level, str], office: Office
 ) -> None:
     """It was handed the passage: the passport that came with it says that its asker may not have it."""
-    whole = WithoutTheRetrieversScope(tmp_path, empty_valkey.url, chromas, office)
+    whole = WithoutTheRetrieversScope(tmp_path, empty_valkey.url, own_chromas, office)
     async with whole.running() as gateway:
         told = await _ask_as_external(gateway)
     assert CANARY in whole.everything.given
