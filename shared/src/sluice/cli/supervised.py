@@ -14,7 +14,7 @@ from sluice.cli.programs import Program
 from sluice.errors import SluiceError
 
 _FIRST_BACKOFF_SECONDS = 0.5
-_LAST_BACKOFF_SECONDS = 10.0
+_LAST_BACKOFF_SECONDS = 4.0
 _STEADY_SECONDS = 30.0
 _PIPE_GRACE_SECONDS = 1.0
 _TAIL_LINES = 15
