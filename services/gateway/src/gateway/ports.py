@@ -227,8 +227,12 @@ class Fixes(Protocol):
     async def fixes(self, tenant_id: str, levels: Sequence[Level], page: Page) -> list[FixRow]: ...
     async def withdraw(self, fix_id: str) -> None: ...
 
+    async def sources_of(self, tenant_id: str, ids: Collection[str]) -> set[str]:
+        """What those of the ids rest on that are fixes, and were not declassified."""
+        ...
+
     async def resting_on(self, tenant_id: str, document_id: str) -> list[FixRow]:
-        """EXTERNAL fixes, not declassified, that were taught from the document or from such a fix."""
+        """EXTERNAL fixes, not declassified, that rest on the document."""
         ...
 
     async def published(self, fix: FixRow, at: datetime) -> None:

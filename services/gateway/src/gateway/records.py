@@ -223,7 +223,10 @@ class FixState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class FixRow:
-    """A taught answer. One that was declassified does not follow the levels of its `sources`, which are ids."""
+    """A taught answer. `sources` are the ids of what it was taught from, and of what those of them that are fixes were.
+
+    One that was declassified does not follow their levels.
+    """
 
     id: str
     tenant_id: str

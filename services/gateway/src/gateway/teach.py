@@ -56,9 +56,11 @@ class Teach:
             created_by=person.id,
             created_at=now,
             updated_at=now,
-            sources=sorted(set(sources)),
+            sources=[],
         )
         async with self.audit.together():
+            rests_on = {*sources, *await self.fixes.sources_of(person.tenant.id, sources)}
+            fix = replace(fix, sources=sorted(rests_on))  # also when the fix that it was taught from is gone
             if level < person.clearance and not await self._rests_on(person, sources, level):
                 fix = replace(fix, declassified=True)
             if fix.declassified and not may_declassify(person):

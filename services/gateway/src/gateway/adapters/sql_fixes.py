@@ -1,11 +1,11 @@
 """Taught answers in SQL, sealed for the tenant and the level of each."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, delete, insert, select, update
 
 from gateway.adapters.sealed_columns import SealedColumns
 from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
@@ -51,18 +51,16 @@ class SqlFixes:
         async with self._database.read() as connection:
             return [self._fix(row) for row in (await connection.execute(query)).mappings()]
 
-    async def resting_on(self, tenant_id: str, document_id: str) -> list[FixRow]:
-        following = select(fixes.c.id, fixes.c.sources).where(
-            fixes.c.tenant_id == tenant_id,
-            fixes.c.access_level == Level.EXTERNAL,
-            fixes.c.declassified.is_(False),
-        )
+    async def sources_of(self, tenant_id: str, ids: Collection[str]) -> set[str]:
         async with self._database.read() as connection:
-            sources = {row.id: row.sources for row in await connection.execute(following)}
-            given_up = {document_id}
-            while more := {id_ for id_ in sources.keys() - given_up if given_up.intersection(sources[id_])}:
-                given_up |= more
-            rows = (await connection.execute(_FIX.where(fixes.c.id.in_(given_up)))).mappings().all()
+            found = await connection.execute(_follows(tenant_id).where(fixes.c.id.in_(ids)))
+            return set[str]().union(*(row.sources for row in found))
+
+    async def resting_on(self, tenant_id: str, document_id: str) -> list[FixRow]:
+        external = _follows(tenant_id).where(fixes.c.access_level == Level.EXTERNAL)
+        async with self._database.read() as connection:
+            resting = [row.id for row in await connection.execute(external) if document_id in row.sources]
+            rows = (await connection.execute(_FIX.where(fixes.c.id.in_(resting)))).mappings().all()
         return [self._fix(row) for row in rows]
 
     async def withdraw(self, fix_id: str) -> None:
@@ -142,6 +140,11 @@ class SqlFixes:
             texts = {"question": "", "answer": "", "error": error.detail}
             state = state if state is FixState.WITHDRAWING else FixState.FAILED
         return record_of(FixRow, row, access_level=level, state=state, **texts)
+
+
+def _follows(tenant_id: str) -> Select[Any, Any]:
+    """The tenant's fixes that follow the levels of their sources."""
+    return select(fixes.c.id, fixes.c.sources).where(fixes.c.tenant_id == tenant_id, fixes.c.declassified.is_(False))
 
 
 def _to_send() -> dict[str, Any]:
