@@ -66,11 +66,13 @@ def models() -> Iterator[RemoteScript]:
 
 @pytest.fixture(scope="package")
 def chaos_settings(pick: Pick) -> dict[str, Any]:
-    """Set otherwise than by default: a short run waits less for leases and for the reconciler."""
+    """Set otherwise than by default: a short run waits less for leases and for the reconciler, and what Chroma makes of
+    a file that was torn is kept small."""
     return {
         "SLUICE_LEASE_SECONDS": str(pick(5, 15)),
         "SLUICE_RECONCILE_SECONDS": str(pick(5, 60)),
         "SLUICE_RESUME_GRACE_SECONDS": "30",
+        "SLUICE_CHROMA_FILE_BYTES": str(2**29),
     }
 
 

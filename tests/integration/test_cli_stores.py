@@ -9,10 +9,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import chromadb.errors
 import pytest
 import redis
 
 from sluice.acl import users
+from tests.support.index import client
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
@@ -50,6 +52,20 @@ class Stores:
 def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stores:
     monkeypatch.chdir(tmp_path)
     return Stores(tmp_path / "state")
+
+
+def test_a_file_of_chroma_does_not_grow_beyond_its_limit(stores: Stores) -> None:
+    """The limit is below what its database takes: a write fails, the server does not end, and the file stays small."""
+    stores.environment["SLUICE_CHROMA_FILE_BYTES"] = str(2**20)
+    with stores.running():
+        collection = client(stores.ports["CHROMA_EXTERNAL"]).create_collection("large", embedding_function=None)
+        numbers = [str(number) for number in range(100)]
+        with pytest.raises(chromadb.errors.InternalError):
+            collection.add(ids=numbers, embeddings=[[1.0]] * 100, documents=["x" * 50_000] * 100)
+        assert client(stores.ports["CHROMA_EXTERNAL"]).heartbeat()
+    files = [file for file in (stores.state / "data" / "chroma-external").rglob("*") if file.is_file()]
+    assert files
+    assert all(file.stat().st_size <= 2**20 for file in files)
 
 
 def test_two_chroma_servers_answer_and_keep_their_data_apart(stores: Stores, tmp_path: Path) -> None:

@@ -18,7 +18,11 @@ from sluice.errors import ConfigurationError
 from sluice.redis_address import read_password
 
 # Chroma's own launcher imports its whole Python client first: a second and 75 MB more a server.
-_CHROMA = "import sys, chromadb_rust_bindings as chroma; chroma.cli(['chroma', *sys.argv[1:]])"
+# Python ignores SIGXFSZ: a file that would grow beyond the limit makes a write fail, and no server end.
+_CHROMA = (
+    "import resource, sys, chromadb_rust_bindings as chroma;"
+    " resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); chroma.cli(['chroma', *sys.argv[2:]])"
+)
 _STORE_GRACE_SECONDS = 10
 _MARGIN_SECONDS = 5
 _MODULES = {
@@ -133,7 +137,7 @@ def _chroma(settings: CliSettings, environment: Mapping[str, str], level: Level,
     return Program(
         name=name,
         wave=Wave.STORES,
-        command=(sys.executable, "-c", _CHROMA, "run", *options),
+        command=(sys.executable, "-c", _CHROMA, str(settings.chroma_file_bytes), "run", *options),
         environment=env.base(environment) | {"ANONYMIZED_TELEMETRY": "False"},
         probe=HttpProbe(f"http://127.0.0.1:{port}/api/v2/heartbeat"),
         port=port,

@@ -50,6 +50,11 @@ class CliSettings(RedisSettings, KeySettings):
     llm_router_internal_port: int = Field(default=8132, description="Health and metrics.")
     log_bridge_port: int = Field(default=8141, description="Health and metrics.")
 
+    chroma_file_bytes: int = Field(
+        default=8 * 2**30,
+        gt=0,
+        description="How large a file of the embedded Chroma may become: some two million chunks of all tenants.",
+    )
     job_deadline_seconds: float = Field(default=6 * 3600, gt=0, description="When an unfinished job is given up.")
     start_timeout_seconds: float = Field(default=90, gt=0, description="How long a process may take to be ready.")
     shutdown_grace_seconds: float = Field(
