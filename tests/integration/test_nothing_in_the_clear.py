@@ -1,4 +1,4 @@
-"""What people wrote, and what quotes it, stands in no byte of Redis's append-only file, of SQLite or of the blobs."""
+"""What people wrote, and what quotes it, stands in no byte of Redis's file, of SQL's files or of the blobs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import text, update
+from pydantic import SecretStr
+from sqlalchemy import make_url, text, update
 
 from gateway.models import fixes, turns
 from sluice.access import Level
@@ -25,10 +26,12 @@ PLANTED = (b"Bluefin", b"ninety millions", b"Qmx1ZWZpb")
 
 
 @pytest.fixture
-async def site(tmp_path: Path, office: Office) -> AsyncIterator[tuple[RunningGateway, Workers, RedisServer]]:
+async def site(
+    tmp_path: Path, any_sql_url: str, office: Office
+) -> AsyncIterator[tuple[RunningGateway, Workers, RedisServer]]:
     """On a Valkey whose file has nothing else in it."""
     with running(valkey_server(tmp_path / "valkey")) as server:
-        settings = gateway_settings(tmp_path / "state", server.url)
+        settings = gateway_settings(tmp_path / "state", server.url, database_url=SecretStr(any_sql_url))
         workers = Workers(settings, office)
         workers.listen(QuestionAsked, QuestionFollowedUp, FixTaught, DocumentSubmitted)
         await workers.broker.start()
@@ -67,18 +70,28 @@ async def test_what_was_asked_answered_taught_and_uploaded_is_found_in_no_file(
         assert [turn["answer"] for turn in shown["turns"]] == [ANSWERED] * 2
         assert shown["turns"][0]["feedback"]["comment"] == rated["comment"]
         assert (await admin.get(FIXES)).json()["items"][0]["answer"] == ANSWERED
-        async with gateway.adapters.database.write() as connection:
-            await connection.execute(text("SELECT 1"))
         redis.Redis(port=server.port).save()
-        assert _found_in(tmp_path / "valkey") == _found_in(tmp_path / "state") == []
+        database = await _database_folder(gateway)
+        for folder in (tmp_path / "valkey", tmp_path / "state", database):
+            assert _found_in(folder, *PLANTED) == []
+        assert _found_in(database, first["request_id"].encode()), "the search finds what is there"
         (tmp_path / "state" / "planted").write_bytes(b"Bluefin")
-        assert len(_found_in(tmp_path / "state")) == 1, "the search finds what is there"
+        assert len(_found_in(tmp_path / "state", *PLANTED)) == 1, "the search finds what is there"
 
 
-def _found_in(folder: Path) -> list[Path]:
+async def _database_folder(gateway: RunningGateway) -> Path:
+    """With PostgreSQL all that the server keeps, its write-ahead log too."""
+    url = make_url(gateway.settings.sql_url)
+    if url.get_backend_name() == "sqlite":
+        return Path(url.database or "").parent
+    async with gateway.adapters.database.write() as connection:
+        return Path((await connection.execute(text("SHOW data_directory"))).scalar_one())
+
+
+def _found_in(folder: Path, *words: bytes) -> list[Path]:
     files = [file for file in folder.rglob("*") if file.is_file()]
-    assert any(file.stat().st_size > 1000 for file in files)
-    return [file for file in files if any(word in file.read_bytes() for word in PLANTED)]
+    assert any(file.stat().st_size for file in files)
+    return [file for file in files if any(word in file.read_bytes() for word in words)]
 
 
 async def test_a_row_that_was_moved_or_changed_is_named_and_those_beside_it_are_shown(
