@@ -43,7 +43,8 @@ FROM python:3.11-slim-bookworm
 # The folders are here so that new volumes belong to the user: Docker takes the owner from the image.
 RUN groupadd --gid 10001 sluice && useradd --uid 10001 --gid sluice --home-dir /tmp --no-create-home sluice \
  && install -d -o sluice -g sluice -m 0700 /var/lib/sluice /var/lib/sluice/keys /var/lib/sluice/logs \
-        /var/lib/sluice/run /var/lib/sluice/data /var/lib/sluice/data/blobs /var/lib/sluice/data/chroma \
+        /var/lib/sluice/run /var/lib/sluice/data /var/lib/sluice/data/blobs \
+        /var/lib/sluice/data/blobs/external /var/lib/sluice/data/blobs/internal /var/lib/sluice/data/chroma \
         /var/lib/sluice/data/keys /var/lib/sluice/data/keys/external /var/lib/sluice/data/keys/internal \
         /keys /keys/database /keys/external /keys/gateway /keys/internal /keys/public \
         /keys/redis-gateway /keys/redis-ingest-worker-external /keys/redis-ingest-worker-internal \

@@ -137,7 +137,7 @@ def test_the_whole_system_shows_the_demo_survives_kills_and_leaves_nothing_behin
 
 def check_the_first_password_is_told_to_no_log(machine: Machine) -> None:
     """The output is no terminal here, so the file stays and its place is told instead."""
-    path = machine.state / "run" / "first-admin-password"
+    path = machine.state / "run" / "gateway" / "first-admin-password"
     assert path.stat().st_mode & 0o777 == 0o600
     assert str(path) in machine.said
     texts = [machine.said, *(log.read_text() for log in (machine.state / "logs").iterdir())]

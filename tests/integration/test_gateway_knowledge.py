@@ -81,7 +81,7 @@ async def _original_is_sealed(gateway: RunningGateway, submitted: DocumentSubmit
     scope = passport(tenant="default", clearance=Level.INTERNAL).scope
     stored: Any = gateway.adapters.blobs
     assert await stored.get(scope, Level.INTERNAL, path) == b"Forty days."
-    file = gateway.settings.data_dir.joinpath("blobs", "default", "internal", *path)
+    file = gateway.settings.data_dir.joinpath("blobs", "internal", "default", *path)
     assert b"Forty" not in file.read_bytes()
 
 

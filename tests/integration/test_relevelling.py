@@ -115,9 +115,9 @@ async def test_nobody_external_is_told_of_a_document_after_it_was_acknowledged_t
 
 async def _nothing_is_left(whole: RunningGateway, document_id: str) -> None:
     """Of its EXTERNAL rows and blobs."""
-    blobs = whole.settings.data_dir / "blobs" / "default" / "external" / "documents"
+    blobs = whole.settings.data_dir / "blobs" / "external" / "default" / "documents"
     assert not any(blobs.glob(f"{document_id}/*/*"))
-    assert any((blobs.parents[1] / "internal" / "documents").glob(f"{document_id}/*/original"))
+    assert any((blobs.parents[2] / "internal" / "default" / "documents").glob(f"{document_id}/*/original"))
 
 
 async def test_a_document_that_is_declassified_is_found_by_everyone_and_keeps_no_internal_rows(
@@ -136,7 +136,7 @@ async def test_a_document_that_is_declassified_is_found_by_everyone_and_keeps_no
 
         await until(found, what="a collection that is new to be found, as it is after two seconds at most")
         assert [item["access_level"] for item in (await customer.get(DOCUMENTS)).json()["items"]] == ["EXTERNAL"]
-    internal = whole.settings.data_dir / "blobs" / "default" / "internal" / "documents"
+    internal = whole.settings.data_dir / "blobs" / "internal" / "default" / "documents"
     assert not any(internal.glob(f"{made['document_id']}/*/*"))
 
 

@@ -16,6 +16,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliSettings:
     monkeypatch.chdir(tmp_path)
     settings = CliSettings.model_validate({"state_dir": tmp_path, "page_port": 7999, "gateway_port": 8999})
     settings.state.create()
+    settings.state.gateway.mkdir()
     return settings
 
 

@@ -197,8 +197,9 @@ def test_key_files_that_are_named_lie_in_the_mounted_volume() -> None:
         assert {str(Path(path).parent) for path in named} <= {KEYS}
 
 
-def test_gateway_and_ingest_workers_share_the_blob_store() -> None:
-    assert owners("blobs") == {"gateway", "ingest-worker-external", "ingest-worker-internal"}
+def test_gateway_and_ingest_workers_share_the_blob_store_of_their_levels() -> None:
+    assert owners("blobs-external") == {"gateway", "ingest-worker-external", "ingest-worker-internal"}
+    assert owners("blobs-internal") == {"gateway", "ingest-worker-internal"}
 
 
 def test_the_keys_of_providers_reach_those_who_work_with_them() -> None:

@@ -67,7 +67,7 @@ async def test_a_blob_moved_to_another_tenant_or_level_does_not_open(tmp_path: P
     await blobs.put(passport(tenant="a", clearance=INTERNAL).scope, INTERNAL, PATH, b"secret")
     [file] = files_below(tmp_path)
     for tenant, level in (("b", INTERNAL), ("a", EXTERNAL)):
-        target = tmp_path.joinpath("root", tenant, level.lower(), *PATH)
+        target = tmp_path.joinpath("root", level.lower(), tenant, *PATH)
         target.parent.mkdir(parents=True)
         target.write_bytes(file.read_bytes())
         with pytest.raises(SealBrokenError):
@@ -110,7 +110,7 @@ async def test_a_folder_that_is_still_there_after_its_deletion_is_not_told_as_de
     """A link in its place is what no user may remove as a folder, not even root."""
     blobs, scope = BlobStore(tmp_path / "root", keyring(tmp_path)), passport().scope
     await blobs.put(scope, EXTERNAL, PATH, b"x")
-    place = tmp_path.joinpath("root", scope.tenant, "external", *PATH[:2])
+    place = tmp_path.joinpath("root", "external", scope.tenant, *PATH[:2])
     elsewhere = place.rename(tmp_path / "elsewhere")
     place.symlink_to(elsewhere)
     with pytest.raises(TransientError, match="could not be deleted"):

@@ -20,7 +20,7 @@ class BlobMissingError(PermanentError):
 
 
 class BlobStore:
-    """Reads and writes sealed blobs at `root/tenant/level/*path`; every part of a path is a plain name made by us."""
+    """Reads and writes sealed blobs at `root/level/tenant/*path`; every part of a path is a plain name made by us."""
 
     def __init__(self, root: Path, keyring: Keyring) -> None:
         self._root = root
@@ -46,8 +46,8 @@ class BlobStore:
         return await asyncio.to_thread(self._tenants, level, pattern)
 
     def _tenants(self, level: Level, pattern: str) -> list[str]:
-        folders = sorted(self._root.iterdir()) if self._root.is_dir() else []
-        return [folder.name for folder in folders if any(folder.joinpath(level.lower()).glob(pattern))]
+        root = self._root / level.lower()
+        return [folder.name for folder in sorted(root.iterdir()) if any(folder.glob(pattern))] if root.is_dir() else []
 
     async def list(self, scope: Scope, level: Level, prefix: BlobPath) -> list[str]:
         """The names directly below a folder, sorted; none when it is not there."""
@@ -57,7 +57,7 @@ class BlobStore:
     def _put(self, scope: Scope, level: Level, path: BlobPath, data: bytes) -> None:
         file = self._file(scope, level, path)
         sealed = self._keyring.seal(data, tenant=scope.tenant, level=level, row_id="/".join(path))
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o770)
         new = file.with_name(f"{file.name}.{uuid4().hex}.new")
         with new.open("wb") as stream:
             stream.write(sealed)
@@ -84,7 +84,7 @@ class BlobStore:
             raise TransientError("stored files could not be deleted; look at the disk and the rights of the blob store")
 
     def _file(self, scope: Scope, level: Level, path: BlobPath) -> Path:
-        parts = (scope.tenant, scope.at(level).lower(), *path)
+        parts = (scope.at(level).lower(), scope.tenant, *path)
         if len(parts) < 3 or not all(_PART.fullmatch(part) for part in parts):
             raise PermanentError("a blob's path has a part that is no plain name")
         return self._root.joinpath(*parts)

@@ -122,4 +122,4 @@ class GatewaySettings(CommonSettings, KeySettings):
 
     @property
     def first_password_path(self) -> Path:
-        return self.state_dir / "run" / "first-admin-password"
+        return self.state_dir / "run" / "gateway" / "first-admin-password"

@@ -32,7 +32,6 @@ _OWNERS = {
     "SLUICE_PAGE": "frontend",
 }
 _SET_HERE = (
-    "SLUICE_PORT",
     "SLUICE_HOST",
     "SLUICE_LANE",
     "SLUICE_CHROMA_",
@@ -40,6 +39,8 @@ _SET_HERE = (
     "SLUICE_API_KEY",
     "SLUICE_INTERNAL_KEY",
     "SLUICE_EXTERNAL_KEY",
+    "SLUICE_INTERNAL_USER",
+    "SLUICE_EXTERNAL_USER",
 )
 
 
@@ -78,12 +79,14 @@ def _of_page(settings: CliSettings, environment: Mapping[str, str]) -> dict[str,
 
 
 def _shared(name: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Sluice's settings, but for those that belong to another service or are set here, and OpenTelemetry's."""
+    """Sluice's settings and OpenTelemetry's, but for those of another service, others' ports, and what is set here."""
     foreign = tuple(prefix for prefix, owner in _OWNERS.items() if owner != name)
     return {
         variable: value
         for variable, value in environment.items()
-        if variable.startswith(("SLUICE_", "OTEL_")) and not variable.startswith(foreign + _SET_HERE)
+        if variable.startswith(("SLUICE_", "OTEL_"))
+        and not variable.startswith(foreign + _SET_HERE)
+        and not (variable.startswith("SLUICE_") and variable.endswith("_PORT"))
     }
 
 

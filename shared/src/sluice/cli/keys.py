@@ -1,5 +1,6 @@
 """The keys of a system on one machine: made once, never overwritten."""
 
+import base64
 import os
 import secrets
 from pathlib import Path
@@ -14,13 +15,14 @@ def create_keys(folder: Path) -> list[str]:
     """Make the keys that are missing, readable by their owner alone; the names of those made.
 
     `passport.key` (raw Ed25519 private key) with `passport.pub` derived from it, `level-internal.key` and
-    `level-external.key` (32 random bytes), `operator.token` (url-safe text).
+    `level-external.key` (32 random bytes), `operator.token` (url-safe text), `page-cookie.key` (base64 of 32 bytes).
     """
     made = [
         create(folder / "passport.key", Ed25519PrivateKey.generate().private_bytes_raw()),
         create(folder / "level-internal.key", secrets.token_bytes(32)),
         create(folder / "level-external.key", secrets.token_bytes(32)),
         create(folder / "operator.token", secrets.token_urlsafe(32).encode()),
+        create(folder / "page-cookie.key", base64.b64encode(secrets.token_bytes(32))),
     ]
     private = Ed25519PrivateKey.from_private_bytes((folder / "passport.key").read_bytes())
     public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -122,6 +122,6 @@ def _put(path: Path, content: bytes, *, like: Path) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-        os.fchown(file.fileno(), -1, like.stat().st_gid)
+        os.fchown(file.fileno(), like.stat().st_uid if os.geteuid() == 0 else -1, like.stat().st_gid)
         os.fchmod(file.fileno(), like.stat().st_mode & 0o777)
     draft.replace(path)

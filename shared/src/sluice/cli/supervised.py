@@ -8,14 +8,16 @@ from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from typing import Any
 
+from sluice.cli.lane_users import UMASK, SystemUser
 from sluice.cli.pidfiles import PidFiles
 from sluice.cli.programs import Program
 from sluice.errors import SluiceError
 
 _FIRST_BACKOFF_SECONDS = 0.5
 _LAST_BACKOFF_SECONDS = 4.0
-_STEADY_SECONDS = 30.0
+_STEADY_SECONDS = 10.0
 _PIPE_GRACE_SECONDS = 1.0
 _TAIL_LINES = 15
 _READ_BYTES = 65_536
@@ -142,6 +144,7 @@ class Supervised:
                 stdout=theirs,
                 stderr=STDOUT,
                 start_new_session=True,
+                **_as(self.program.user),
             )
         except BaseException:
             os.close(ours)
@@ -189,6 +192,13 @@ async def lines(stream: asyncio.StreamReader) -> AsyncIterator[bytes]:
                 yield line
     if rest.strip():
         yield rest
+
+
+def _as(user: SystemUser | None) -> dict[str, Any]:
+    """Nothing of root's groups goes along."""
+    if user is None:
+        return {}
+    return {"user": user.uid, "group": user.gid, "extra_groups": user.groups, "umask": UMASK}
 
 
 def _ending(process: Process) -> str:

@@ -10,10 +10,11 @@ from typing import Protocol
 from rich.console import Console
 
 from sluice.cli.keys import create_keys
+from sluice.cli.lane_users import lane_users, own
 from sluice.cli.lock import held
 from sluice.cli.logs import LogFile, parse
 from sluice.cli.pidfiles import PidFiles, end_orphans
-from sluice.cli.programs import Program, check_packages, table, waves
+from sluice.cli.programs import Program, as_users, check_packages, table, waves
 from sluice.cli.settings import CliSettings, environment
 from sluice.cli.sockets import check_ports
 from sluice.cli.state import StateFolder
@@ -32,10 +33,12 @@ class Welcome(Protocol):
 def up() -> None:
     """Start everything, show the logs, and stop it all with Ctrl-C."""
     settings = CliSettings()
+    users = lane_users(settings)
     check_packages()
     settings.state.create()
     create_keys(settings.state.keys)
-    programs = table(settings, environment())
+    programs = as_users(table(settings, environment()), users)
+    own(settings.state, users, settings.key_files)
     run(programs, settings.state, Console(), lambda terminal: welcome(terminal, settings))
 
 
