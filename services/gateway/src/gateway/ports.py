@@ -33,6 +33,14 @@ from sluice.places import Place
 from sluice.replies import Event
 
 
+class FirstKeys(Protocol):
+    """The data keys that what is a tenant's is sealed with."""
+
+    def begin(self, tenant: str) -> None:
+        """Makes the first ones of a tenant that is made now."""
+        ...
+
+
 class Accounts(Protocol):
     """Tenants, people and their sessions."""
 

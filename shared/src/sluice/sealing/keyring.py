@@ -22,7 +22,8 @@ _HEADER = struct.Struct(">BI")  # version, number of the data key
 class Keyring:
     """Seals and opens rows of the levels whose key-encryption keys this process was given, and of no other.
 
-    Data keys are made in `folder` at their first use; every process that seals or opens shares the folder.
+    Data keys lie in `folder`, which every process that seals or opens shares. Where they are away, nothing is sealed or
+    opened: that raises DataKeyUnavailableError, and is no fault of the row.
     """
 
     def __init__(self, wrappers: Mapping[Level, Sequence[KeyWrapper]], folder: Path) -> None:
@@ -38,6 +39,10 @@ class Keyring:
     def levels(self) -> frozenset[Level]:
         return self._keys.levels
 
+    def begin(self, tenant: str) -> None:
+        """Makes the first data keys of a tenant that is made now; for one that was there nobody does."""
+        self._keys.begin(tenant)
+
     def seal(self, plaintext: bytes, *, tenant: str, level: Level, row_id: str) -> bytes:
         """Version (1 byte), the data key's number (4), nonce (12), ciphertext and tag (16).
 
@@ -49,19 +54,19 @@ class Keyring:
         return header + nonce + cipher.encrypt(nonce, plaintext, _place(header, tenant, level, row_id))
 
     def open(self, sealed: bytes, *, tenant: str, level: Level, row_id: str) -> bytes:
-        """Raises SealBrokenError when the row was moved or changed, or was sealed with another key."""
+        """Raises SealBrokenError when the row was moved or changed."""
         header, nonce = sealed[: _HEADER.size], sealed[_HEADER.size :][:_NONCE_BYTES]
         cipher = self._cipher(tenant, level, _number(header))
         try:
             ciphertext = sealed[_HEADER.size + _NONCE_BYTES :]
             return cipher.decrypt(nonce, ciphertext, _place(header, tenant, level, row_id))
         except (InvalidTag, ValueError) as error:
-            raise SealBrokenError(f"a sealed {level} row does not open: changed, moved, or another key") from error
+            raise SealBrokenError(f"a sealed {level} row does not open: changed or moved") from error
 
     def secret(self, name: str, *, tenant: str, level: Level, make: bool) -> bytes:
         """32 bytes of the tenant and level for another use than sealing; never rotated.
 
-        Raises SealBrokenError where there is none and none is to be made.
+        Raises DataKeyUnavailableError where there is none and none is to be made.
         """
         return self._keys.key(tenant, level, name, make=make)
 
