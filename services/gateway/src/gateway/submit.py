@@ -61,6 +61,7 @@ class Submit:
 
         Raises:
             AccessDeniedError: the level lies above the clearance of whoever asks.
+            BeingMovedError: there is such a document, and its level is being changed.
         """
         if level not in principal.clearance.readable:
             raise AccessDeniedError(f"you cannot write {level} documents")

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
 from gateway.database import Database
-from gateway.errors import ConflictError
+from gateway.errors import BeingMovedError
 from gateway.models import OPEN_JOB, documents, jobs, tenants
 from gateway.progress import after_done, begun_again, goes_forward, may_begin_again, state_after
 from gateway.records import Document, DocumentState, Job, Page
@@ -52,7 +52,7 @@ class SqlCatalog:
     async def _submit(self, connection: AsyncConnection, document: Document, job: Job) -> tuple[Document, Job] | None:
         known = await self._same(connection, document)
         if known is not None and await _moving(connection, known):
-            raise ConflictError("the document's access level is being changed: upload it again when that is done")
+            raise BeingMovedError("the document's access level is being changed: upload it again when that is done")
         if (await connection.execute(select(jobs.c.id).where(jobs.c.id == job.id))).first():
             return None
         if known is None:
