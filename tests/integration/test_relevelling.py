@@ -363,6 +363,27 @@ async def test_what_was_to_become_internal_and_failed_is_begun_again(gateway: Ru
     assert (again.document.moved, again.run) == (True, 2)
 
 
+@pytest.mark.parametrize("level", ["INTERNAL", "EXTERNAL"])
+async def test_a_change_that_failed_is_begun_anew_also_when_an_upload_after_it_failed_too(
+    gateway: RunningGateway, workers: Workers, level: str
+) -> None:
+    """Else its EXTERNAL rows would stay until the document is uploaded or changed once more."""
+    before = "EXTERNAL" if level == "INTERNAL" else "INTERNAL"
+    async with await gateway.admin() as admin:
+        document_id = await _indexed(admin, workers, "a.txt", before)
+        job = (await _relevel(admin, document_id, level)).json()
+        await _tell(workers, await workers.take(DocumentSubmitted), JobState.FAILED, error="away")
+        await _ended(admin, job["job_id"], "failed")
+        upload = await _upload(admin, "a.txt", "b", "INTERNAL")
+        await _tell(workers, await workers.take(DocumentSubmitted), JobState.FAILED, error="away")
+        await _ended(admin, upload["job_id"], "failed")
+        gateway.services.relevel.again_after = gateway.services.relevel.again_after * 0
+        again = (await workers.take(DocumentSubmitted)).document
+        assert (again.document_id, again.generation, again.moved) == (document_id, 4, True)
+        assert again.access_level is Level.INTERNAL
+        assert (await _relevel(admin, document_id, "INTERNAL")).json()["state"] == "queued"
+
+
 async def test_a_document_that_cannot_be_read_leaves_nothing_at_the_level_where_it_was(whole: RunningGateway) -> None:
     """Its original is kept at the new level, to be looked at."""
     async with await whole.admin() as admin:
