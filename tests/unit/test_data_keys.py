@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from sluice.access import Level
 from sluice.errors import AccessDeniedError, DataKeyUnavailableError, PermanentError, SealBrokenError
@@ -202,10 +203,19 @@ def test_a_damaged_key_file_is_told_and_never_made_anew(tmp_path: Path, content:
     assert file.read_bytes() == content
 
 
+def test_each_seal_counts_for_its_level(tmp_path: Path) -> None:
+    before = {level: REGISTRY.get_sample_value("sluice_seals_total", {"level": level}) or 0 for level in Level}
+    for _ in range(3):
+        keyring(tmp_path).seal(b"text", **ROW)
+    after = {level: REGISTRY.get_sample_value("sluice_seals_total", {"level": level}) for level in Level}
+    assert after == {INTERNAL: before[INTERNAL] + 3, EXTERNAL: before[EXTERNAL]}
+
+
 def test_keys_that_are_away_are_never_made_anew_and_open_everything_when_they_are_back(tmp_path: Path) -> None:
     sealed = keyring(tmp_path).seal(b"text", **ROW)
     (tmp_path / "data-keys").rename(tmp_path / "elsewhere")
     process = Keyring({level: [KeyFile(key)] for level, key in KEYS.items()}, tmp_path / "data-keys")
+    away = REGISTRY.get_sample_value("sluice_data_keys_away_total", {"level": "INTERNAL"}) or 0
     for use in (
         lambda: process.seal(b"text", **ROW),
         lambda: process.open(sealed, **ROW),
@@ -213,6 +223,7 @@ def test_keys_that_are_away_are_never_made_anew_and_open_everything_when_they_ar
     ):
         with pytest.raises(DataKeyUnavailableError):
             use()
+    assert REGISTRY.get_sample_value("sluice_data_keys_away_total", {"level": "INTERNAL"}) == away + 3
     assert not (tmp_path / "data-keys").exists()
     (tmp_path / "elsewhere").rename(tmp_path / "data-keys")
     assert process.open(sealed, **ROW) == b"text"

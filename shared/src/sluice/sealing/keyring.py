@@ -2,21 +2,26 @@
 
 import os
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from prometheus_client import Counter
 
 from sluice.access import Level
-from sluice.errors import SealBrokenError
+from sluice.errors import DataKeyUnavailableError, SealBrokenError
 from sluice.sealing.datakeys import DataKeys
 from sluice.sealing.wrapping import KeyWrapper, read_wrappers
 
 _NONCE_BYTES = 12
 _VERSION = 1
 _HEADER = struct.Struct(">BI")  # version, number of the data key
+_SEALS_TOTAL = Counter("sluice_seals_total", "What was sealed with the data keys of a level.", ["level"])
+_AWAY_TOTAL = Counter("sluice_data_keys_away_total", "Times that a data key could not be had.", ["level"])
+_SEALS, _AWAY = ({level: counter.labels(level) for level in Level} for counter in (_SEALS_TOTAL, _AWAY_TOTAL))
 
 
 class Keyring:
@@ -48,15 +53,18 @@ class Keyring:
 
         The row opens only at the same tenant, level and id, with the same key.
         """
-        number = self._keys.newest(tenant, level)
+        with _counted(level):
+            number = self._keys.newest(tenant, level)
+            cipher = self._cipher(tenant, level, number)
         header, nonce = _HEADER.pack(_VERSION, number), os.urandom(_NONCE_BYTES)
-        cipher = self._cipher(tenant, level, number)
+        _SEALS[level].inc()
         return header + nonce + cipher.encrypt(nonce, plaintext, _place(header, tenant, level, row_id))
 
     def open(self, sealed: bytes, *, tenant: str, level: Level, row_id: str) -> bytes:
         """Raises SealBrokenError when the row was moved or changed."""
         header, nonce = sealed[: _HEADER.size], sealed[_HEADER.size :][:_NONCE_BYTES]
-        cipher = self._cipher(tenant, level, _number(header))
+        with _counted(level):
+            cipher = self._cipher(tenant, level, _number(header))
         try:
             ciphertext = sealed[_HEADER.size + _NONCE_BYTES :]
             return cipher.decrypt(nonce, ciphertext, _place(header, tenant, level, row_id))
@@ -68,13 +76,23 @@ class Keyring:
 
         Raises DataKeyUnavailableError where there is none and none is to be made.
         """
-        return self._keys.key(tenant, level, name, make=make)
+        with _counted(level):
+            return self._keys.key(tenant, level, name, make=make)
 
     def _cipher(self, tenant: str, level: Level, number: int) -> AESGCM:
         place = (tenant, level, number)
         if place not in self._ciphers:
             self._ciphers[place] = AESGCM(self._keys.key(tenant, level, str(number)))
         return self._ciphers[place]
+
+
+@contextmanager
+def _counted(level: Level) -> Generator[None]:
+    try:
+        yield
+    except DataKeyUnavailableError:
+        _AWAY[level].inc()
+        raise
 
 
 def _number(header: bytes) -> int:
