@@ -173,6 +173,7 @@ class Catalog(Protocol):
         """Keeps a new document, or a new generation of the one of this tenant, level and name.
 
         The bytes that are there already make a job that is done, without a new generation. None: the job is there.
+        One that was offered before the newest that was taken in makes a job that failed.
         Raises BeingMovedError while the document's level is being changed.
         """
         ...
