@@ -49,7 +49,9 @@ class ServerALevel:
         self._servers = {level: _started(folder / level, stack) for level in Level}
         urls = {level: f"http://127.0.0.1:{server.port}" for level, server in self._servers.items()}
         keys = {level: [KeyFile(os.urandom(32))] for level in Level}
-        self._index = Index(urls, Keyring(keys, folder / "data-keys"), "made-up")
+        keyring = Keyring(keys, folder / "data-keys")
+        keyring.begin(_TENANT)
+        self._index = Index(urls, keyring, "made-up")
         self._scopes = {level: passport(tenant=_TENANT, clearance=level).scope for level in Level}
 
     async def fill(self, corpus: Corpus) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from gateway.models import audit, audit_heads
 from gateway.records import AuditEntry
 from sluice.access import PassportVerifier
 from sluice.audit import BROKEN, AuditRecord, ChainCheck, Fault, Head
+from tests.support.explained import Explained
 from tests.support.identity import Office
 
 TENANT = "tenant-1"
@@ -215,3 +217,16 @@ async def test_a_head_outlives_the_key_that_signed_it_once_it_was_signed_anew(
     assert await faults(later, new) == []
     await later.record(entry())
     assert await faults(later, new) == []
+
+
+async def test_what_is_done_each_minute_and_at_each_page_reads_no_whole_chain(tmp_path: Path, office: Office) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/sluice.db")
+    await database.migrate()
+    told = Explained(database)
+    log = SqlAuditLog(told, office.signer, office.verifier)  # pyright: ignore[reportArgumentType]
+    await log.sign_anew()
+    assert told.plans == ["SCAN audit_heads"]
+    assert [head async for head in log.read(TENANT)]
+    await database.close()
+    assert "sqlite_autoindex_audit_1 (chain=?)" in told.plans[1]
+    assert not [plan for plan in told.plans if "SCAN audit" in plan.replace("audit_heads", "")]

@@ -1,6 +1,6 @@
 """What the gateway writes into the audit log, and what it leaves out."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -121,6 +121,15 @@ async def test_each_sign_in_stands_in_the_tenants_log_and_so_does_each_that_fail
     assert stranger.detail["reason"] == "unknown address"
     assert "stranger" not in str(stranger)
     assert "password of my own" not in str(await trail.page(tenant.id, 99, None))
+
+
+async def test_how_long_a_failed_sign_in_takes_tells_nothing_of_its_address(gateway: RunningGateway) -> None:
+    """What is written down of a known address takes longer; each is answered at the next half second."""
+    async with gateway.client() as nobody:
+        for email in (gateway.settings.admin_email, "stranger@example.com"):
+            body = {"email": email, "password": "a wrong password"}
+            answer = await nobody.post("/api/v1/auth/login", json=body)
+            assert (answer.status_code, answer.elapsed >= timedelta(seconds=0.5)) == (401, True)
 
 
 async def test_throttling_is_written_down_once_a_window(gateway: RunningGateway) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import httpx2
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
 
 from gateway.adapters.sql_backlog import SqlBacklog
 from gateway.adapters.sql_catalog import SqlCatalog
@@ -19,6 +18,7 @@ from gateway.database import Database
 from sluice.access import Level
 from sluice.broker import Broker, Delivery
 from sluice.messages import BulkDocumentSubmitted, DocumentProgress, DocumentSubmitted, JobState
+from tests.support.explained import Explained
 from tests.support.gateway import RunningGateway, gateway_settings, running_gateway
 from tests.support.identity import Office
 from tests.support.keys import keyring
@@ -197,7 +197,7 @@ async def test_the_next_of_a_hundred_thousand_waiting_jobs_is_found_by_the_index
     """And so are the counts: no query reads the rows themselves."""
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/sluice.db")
     await database.migrate()
-    told = _Explained(database)
+    told = Explained(database)
     backlog = SqlBacklog(told)  # pyright: ignore[reportArgumentType]
     await backlog.next(Level.INTERNAL, "tenant-1")
     await backlog.counts()
@@ -216,7 +216,7 @@ async def test_what_is_open_and_late_is_found_by_the_index_of_what_is_open(tmp_p
     """However many jobs have ended."""
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/sluice.db")
     await database.migrate()
-    told = _Explained(database)
+    told = Explained(database)
     now = datetime.now(UTC)
     await SqlCatalog(told).overdue(now)  # pyright: ignore[reportArgumentType]
     await SqlCatalog(told).unheard(now, None)  # pyright: ignore[reportArgumentType]
@@ -224,28 +224,3 @@ async def test_what_is_open_and_late_is_found_by_the_index_of_what_is_open(tmp_p
     await database.close()
     for plan, index in zip(told.plans, ["ix_jobs_open", "ix_jobs_open", "ix_fixes_open"], strict=True):
         assert index in plan, plan
-
-
-class _Explained:
-    """A database that also asks how each query is run."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.plans: list[str] = []
-
-    @asynccontextmanager
-    async def read(self) -> AsyncGenerator[Any]:
-        async with self._database.read() as connection:
-            yield _ExplainedConnection(connection, self.plans)
-
-
-class _ExplainedConnection:
-    def __init__(self, connection: Any, plans: list[str]) -> None:
-        self._connection = connection
-        self._plans = plans
-
-    async def execute(self, query: Any) -> Any:
-        compiled = query.compile(self._connection.sync_connection, compile_kwargs={"literal_binds": True})
-        rows = (await self._connection.execute(text(f"EXPLAIN QUERY PLAN {compiled}"))).all()
-        self._plans.append("; ".join(row[-1] for row in rows))
-        return await self._connection.execute(query)

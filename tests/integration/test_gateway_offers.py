@@ -310,6 +310,22 @@ async def test_what_was_refused_may_be_offered_again_otherwise(gateway: RunningG
         await producer.fate("one", "queued")
 
 
+async def test_an_offer_that_had_to_wait_takes_no_later_ones_place(gateway: RunningGateway, workers: Workers) -> None:
+    async with producing(gateway) as producer:
+        later = await producer.offer({**TEXT, "text": "two"})
+        submitted = await workers.take(BulkDocumentSubmitted)
+        offered = sign(producer.key, json.dumps({**TEXT, "text": "one"}))
+        queued = int((datetime.now(UTC) - timedelta(minutes=1)).timestamp() * 1000)
+        await producer.redis.xadd(STREAM, {"__data__": offered.model_dump_json(), "queued": queued})
+        assert "newer upload" in (await producer.fate(offered.grant.nonce, "failed"))["error"]
+        await producer.send(offered)  # once more changes nothing
+        await until(producer.settled, what="the copy is handled")
+        await producer.fate(later, "queued")
+        await producer.offer({**TEXT, "text": "three"})
+        last = (await workers.take(BulkDocumentSubmitted)).document
+        assert (last.document_id, last.generation) == (submitted.document.document_id, 2)
+
+
 async def test_an_offer_waits_on_the_queue_while_too_much_is_open(
     tmp_path: Any, empty_valkey: RedisServer, office: Office, workers: Workers
 ) -> None:

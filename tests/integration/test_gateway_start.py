@@ -19,6 +19,7 @@ from gateway.tenants import FirstAdmin, ensure_first_admin
 from sluice.errors import TransientError
 from tests.support.gateway import RunningGateway, cheap_passwords, gateway_settings, running_gateway
 from tests.support.identity import Office
+from tests.support.keys import keyring
 from tests.support.servers import RedisServer
 
 
@@ -45,7 +46,7 @@ async def test_gateways_that_start_at_once_migrate_once_and_make_one_admin(
         await database.migrate()
         first = FirstAdmin(email="admin@razorpay.com", password=None, password_file=tmp_path / "run" / "password")
         log = SqlAuditLog(database, office.signer, office.verifier)
-        await ensure_first_admin(SqlAccounts(database), cheap_passwords(), log, first)
+        await ensure_first_admin(SqlAccounts(database), cheap_passwords(), log, keyring(tmp_path), first)
 
     await asyncio.gather(*(start(database) for database in databases))
     async with databases[0].read() as connection:
@@ -141,3 +142,23 @@ async def test_sqlite_is_in_write_ahead_mode_and_synchronous(gateway: RunningGat
         tables = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
     assert pragmas == ["wal", 2]
     assert "people" in tables
+
+
+async def test_a_gateway_without_the_data_keys_waits_for_them_and_makes_and_fails_nothing(
+    tmp_path: Path, empty_valkey: RedisServer, office: Office
+) -> None:
+    settings, fixes = gateway_settings(tmp_path, empty_valkey.url), "/api/v1/knowledge/fixes"
+    body = {"question": "How long?", "answer": "Forty days.", "access_level": "EXTERNAL"}
+    async with running_gateway(settings, office) as gateway, await gateway.admin() as admin:
+        made = (await admin.post(fixes, json=body)).json()
+        await gateway.add_tenant("acme")
+    for tenant in ("default", "acme"):  # with the tenant, and before anything was sealed
+        for level in ("internal", "external"):
+            assert (settings.data_keys_dir / level / tenant / "1.json").exists()
+    settings.data_keys_dir.rename(tmp_path / "elsewhere")
+    async with running_gateway(settings, office) as gateway, await gateway.admin() as admin:
+        for answer in (await admin.get(f"{fixes}/{made['id']}"), await admin.post(fixes, json=body)):
+            assert (answer.status_code, answer.json()["title"]) == (503, "Data key unavailable")
+        assert not settings.data_keys_dir.exists()
+        (tmp_path / "elsewhere").rename(settings.data_keys_dir)
+        assert (await admin.get(f"{fixes}/{made['id']}")).json()["state"] == "pending"

@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from gateway.disclose import Disclose
+from gateway.keys import Keys, NewKey
+from gateway.models import api_keys, documents, fixes, people, sessions
 from gateway.records import Document, Person, Principal, Turn
 from gateway.services import Services
 from gateway.submit import Submit
@@ -16,9 +20,10 @@ from sluice.access import Level, Scope
 from sluice.cli.selftest.run import Report, run
 from sluice.cli.selftest.stage import open_stage
 from sluice.embedding import Vector
+from sluice.errors import PermanentError, TransientError
 from sluice.index import Found, Index
 from sluice.sealing import Keyring
-from tests.support.gateway import OPERATOR_TOKEN, RunningGateway
+from tests.support.gateway import OPERATOR_TOKEN, RunningGateway, gateway_settings, running_gateway
 from tests.support.identity import Office, passport
 from tests.support.servers import ChromaServer, RedisServer, chroma_server, running
 from tests.support.whole import Whole
@@ -97,6 +102,55 @@ async def test_a_retriever_that_reads_too_much_is_seen(whole: Whole) -> None:
         ("EXTERNAL with every right", "INTERNAL"),
     }
     assert not report.clean
+
+
+class NoKeys(Keys):
+    async def make(self, *_: Any, **__: Any) -> NewKey:
+        raise TransientError("no keys today")
+
+
+async def test_what_was_made_for_it_is_removed_also_when_no_more_can_be_made(
+    tmp_path: Path, empty_valkey: RedisServer, office: Office
+) -> None:
+    def rewire(services: Services) -> Services:
+        return replace(
+            services, keys=NoKeys(keys=services.api_keys, keyring=services.keys.keyring, audit=services.audit)
+        )
+
+    def test() -> None:
+        with open_stage(gateway.url, OPERATOR_TOKEN, local=True):
+            raise AssertionError("it was made without keys")
+
+    async with running_gateway(gateway_settings(tmp_path, empty_valkey.url), office, rewire=rewire) as gateway:
+        with pytest.raises(PermanentError, match="api/v1/keys as INTERNAL admin: Service Unavailable"):
+            await asyncio.to_thread(test)
+        async with gateway.adapters.database.read() as connection:
+            emails = (await connection.execute(select(people.c.email).order_by(people.c.email))).scalars().all()
+            sessions_ = (await connection.execute(select(sessions))).all()
+    assert ([email.split("-")[0] for email in emails], sessions_) == (["admin@razorpay.com", "host", "host"], [])
+
+
+async def test_what_was_made_for_it_is_removed_also_when_planting_fails(gateway: RunningGateway) -> None:
+    """No worker is there, so nothing that is planted is ever found."""
+
+    def test() -> None:
+        with open_stage(gateway.url, OPERATOR_TOKEN, local=True) as stage:
+            stage.wait_seconds = 0
+            run(stage, lambda _: None)
+
+    with pytest.raises(PermanentError, match="not found by who may see it"):
+        await asyncio.to_thread(test)
+    async with gateway.adapters.database.read() as connection:
+        emails = (await connection.execute(select(people.c.email).order_by(people.c.email))).scalars().all()
+        keys = (await connection.execute(select(api_keys.c.revoked_at))).scalars().all()
+        left = (await connection.execute(select(documents.c.state))).scalars().all()
+        fixes_ = (await connection.execute(select(fixes.c.state))).scalars().all()
+        sessions_ = (await connection.execute(select(sessions))).all()
+    assert [email.split("-")[0] for email in emails] == ["admin@razorpay.com", "host", "host"]
+    assert (len(keys), all(keys)) == (2, True)
+    assert (len(left), set(left)) == (4, {"deleting"})
+    assert (len(fixes_), set(fixes_)) == (4, {"withdrawing"})
+    assert sessions_ == []
 
 
 async def test_a_route_without_its_check_is_seen(whole: Whole) -> None:

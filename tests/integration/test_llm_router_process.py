@@ -16,10 +16,11 @@ from sluice.access import Level
 from sluice.broker import Broker, Delivery
 from sluice.messages import AnswerCompleted, Passage, QuestionGrounded
 from sluice.replies import Event
-from sluice.sealing import KeyFile, Keyring
+from sluice.sealing import KeyFile
 from sluice.settings import CommonSettings
 from tests.providers import GOOD, RemoteScript, says
 from tests.support.identity import Office
+from tests.support.keys import EveryTenant
 from tests.support.ports import free_port
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
@@ -88,7 +89,7 @@ async def outside(tmp_path: Path, valkey: RedisServer, office: Office) -> AsyncI
         CommonSettings(redis_url=SecretStr(valkey.url), port=0),
         service="outside",
         verifier=office.verifier,
-        keyring=Keyring({Level.EXTERNAL: [KeyFile(_KEY)]}, tmp_path / "data" / "keys"),
+        keyring=EveryTenant({Level.EXTERNAL: [KeyFile(_KEY)]}, tmp_path / "data" / "keys"),
     )
     await broker.redis.flushall()
     completed: dict[str, AnswerCompleted] = {}

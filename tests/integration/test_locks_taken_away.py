@@ -21,10 +21,10 @@ from sluice.index.copies import Copy, Hit
 from sluice.index.rows import Sealer
 from sluice.index.server import Server
 from sluice.messages import Passage
-from sluice.sealing import KeyFile, Keyring
+from sluice.sealing import KeyFile
 from tests.support.identity import passport
 from tests.support.index import client
-from tests.support.keys import KEYS
+from tests.support.keys import KEYS, EveryTenant
 from tests.support.servers import ChromaServer, chroma_server, running
 from tests.support.whole import HashEmbedder
 
@@ -50,7 +50,7 @@ class WithoutAssertion(Sealer):
         return super().passage(passport(tenant=scope.tenant, clearance=INTERNAL).scope, own, hit)
 
 
-class WithoutSeal(Keyring):
+class WithoutSeal(EveryTenant):
     """Text is stored as it is."""
 
     def seal(self, plaintext: bytes, *, tenant: str, level: Level, row_id: str) -> bytes:
@@ -66,7 +66,7 @@ class Taken:
 
     index: type[Index] = Index
     sealer: type[Sealer] = Sealer
-    keyring: type[Keyring] = Keyring
+    keyring: type[EveryTenant] = EveryTenant
     levels: tuple[Level, ...] = (EXTERNAL,)
     """The servers and keys that it was given."""
 
@@ -79,13 +79,13 @@ class Shelf:
     folder: Path
     tenant: str
 
-    def keys(self, kind: type[Keyring], levels: Sequence[Level]) -> Keyring:
+    def keys(self, kind: type[EveryTenant], levels: Sequence[Level]) -> EveryTenant:
         return kind({level: [KeyFile(KEYS[level])] for level in levels}, self.folder)
 
     def scope(self, clearance: Level) -> Scope:
         return passport(tenant=self.tenant, clearance=clearance).scope
 
-    async def fill(self, kind: type[Keyring]) -> None:
+    async def fill(self, kind: type[EveryTenant]) -> None:
         keys = self.keys(kind, tuple(Level))
         everywhere = Index({level: server.url for level, server in self.chromas.items()}, keys, EMBEDDER.name)
         await everywhere.upsert(self.scope(INTERNAL), EXTERNAL, [await chunk("public", PUBLIC)])
@@ -145,8 +145,8 @@ async def test_the_filter_holds(shelf: Shelf, taken: Taken) -> None:
     assert await shelf.ask(taken) == [PUBLIC]
 
 
-@pytest.mark.parametrize("keyring", [Keyring, WithoutSeal])
-async def test_without_the_filter_the_assertion_of_each_row_holds(shelf: Shelf, keyring: type[Keyring]) -> None:
+@pytest.mark.parametrize("keyring", [EveryTenant, WithoutSeal])
+async def test_without_the_filter_the_assertion_of_each_row_holds(shelf: Shelf, keyring: type[EveryTenant]) -> None:
     """The row comes back, is compared with the scope, and stops the answer: also where it is not sealed."""
     before = REGISTRY.get_sample_value("sluice_access_violations_total") or 0
     with pytest.raises(AccessViolationError) as refused:

@@ -1,6 +1,7 @@
 """A document is given another level: when that is acknowledged, and what is left of it where it was."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from sluice.access import Level, Scope
 from sluice.errors import TransientError
 from sluice.index import Index
 from sluice.messages import (
+    BulkDocumentSubmitted,
     DocumentProgress,
     DocumentSubmitted,
     FixIndexed,
@@ -26,8 +28,10 @@ from sluice.messages import (
 )
 from sluice.places import Place
 from sluice.sealing import Keyring
+from sluice.workstream import Keys
 from tests.support.gateway import CHAT, RunningGateway, Workers, all_events, completed
 from tests.support.identity import Office
+from tests.support.producer import STREAM, producing
 from tests.support.servers import RedisServer
 from tests.support.waiting import until
 from tests.support.whole import Whole
@@ -289,7 +293,28 @@ async def test_it_waits_for_a_worker_that_may_still_write_what_came_before(
         assert (await workers.take(DocumentSubmitted)).document.moved
         assert "being changed" in (await admin.get(f"{JOBS}/{made['job_id']}")).json()["error"]
         files: list[Any] = [("files", ("a.txt", b"b")), ("access_level", (None, "INTERNAL"))]
-        assert (await admin.post(DOCUMENTS, files=files)).status_code == 409, "until it is done"
+        assert (await admin.post(DOCUMENTS, files=files)).status_code == 423, "until it is done"
+
+
+async def test_an_offer_waits_on_the_queue_while_its_document_is_on_its_way_to_another_level(
+    gateway: RunningGateway, workers: Workers
+) -> None:
+    async with await gateway.admin() as admin, producing(gateway) as producer:
+        document_id = await _indexed(admin, workers, "a.txt")
+        job = (await _relevel(admin, document_id, "INTERNAL")).json()
+        moved = await workers.take(DocumentSubmitted)
+        offer = await producer.offer({"name": "a.txt", "text": "b", "access_level": "INTERNAL"})
+        delayed = Keys(STREAM).delayed
+        [member] = await until(lambda: producer.redis.zrange(delayed, 0, -1), what="the offer waits")
+        assert "is being changed" in json.loads(member)["reason"]
+        gateway.services.relevel.quiet_seconds = 0
+        await _tell(workers, moved, JobState.DONE, chunk_count=1)
+        await _ended(admin, job["job_id"])
+        await producer.redis.zadd(delayed, {member: 0}, xx=True)
+        version = await workers.take(BulkDocumentSubmitted)
+        assert (version.document.document_id, version.document.generation) == (document_id, 3)
+        assert (await producer.fate(offer, "queued"))["error"] is None
+        assert await producer.redis.xlen(Keys(STREAM).dead) == 0
 
 
 async def test_who_may_give_a_document_which_level(gateway: RunningGateway, workers: Workers) -> None:
@@ -336,6 +361,27 @@ async def test_what_was_to_become_internal_and_failed_is_begun_again(gateway: Ru
         gateway.services.relevel.again_after = gateway.services.relevel.again_after * 0
         again = await workers.take(DocumentSubmitted)
     assert (again.document.moved, again.run) == (True, 2)
+
+
+@pytest.mark.parametrize("level", ["INTERNAL", "EXTERNAL"])
+async def test_a_change_that_failed_is_begun_anew_also_when_an_upload_after_it_failed_too(
+    gateway: RunningGateway, workers: Workers, level: str
+) -> None:
+    """Else its EXTERNAL rows would stay until the document is uploaded or changed once more."""
+    before = "EXTERNAL" if level == "INTERNAL" else "INTERNAL"
+    async with await gateway.admin() as admin:
+        document_id = await _indexed(admin, workers, "a.txt", before)
+        job = (await _relevel(admin, document_id, level)).json()
+        await _tell(workers, await workers.take(DocumentSubmitted), JobState.FAILED, error="away")
+        await _ended(admin, job["job_id"], "failed")
+        upload = await _upload(admin, "a.txt", "b", "INTERNAL")
+        await _tell(workers, await workers.take(DocumentSubmitted), JobState.FAILED, error="away")
+        await _ended(admin, upload["job_id"], "failed")
+        gateway.services.relevel.again_after = gateway.services.relevel.again_after * 0
+        again = (await workers.take(DocumentSubmitted)).document
+        assert (again.document_id, again.generation, again.moved) == (document_id, 4, True)
+        assert again.access_level is Level.INTERNAL
+        assert (await _relevel(admin, document_id, "INTERNAL")).json()["state"] == "queued"
 
 
 async def test_a_document_that_cannot_be_read_leaves_nothing_at_the_level_where_it_was(whole: RunningGateway) -> None:

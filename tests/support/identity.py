@@ -15,6 +15,7 @@ from sluice.errors import InvalidPassportError
 from sluice.messages import MESSAGES, Message, digest_of
 from sluice.sealing import Keyring
 from sluice.wire import Wire
+from tests.support.keys import EveryTenant
 
 M = TypeVar("M", bound=Message)
 ALL_RIGHTS = frozenset(Right) - {Right.OPERATOR}
@@ -38,7 +39,7 @@ def passport(*, tenant: str = "tenant-a", clearance: Level = Level.EXTERNAL, **c
 
 def shared_keyring(folder: Path) -> Keyring:
     """By an office's folder of keys."""
-    return Keyring.from_files({level: (folder / f"{level.lower()}.key",) for level in Level}, folder / "data")
+    return EveryTenant.from_files({level: (folder / f"{level.lower()}.key",) for level in Level}, folder / "data")
 
 
 class Office:

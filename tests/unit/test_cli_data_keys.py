@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from sluice.access import Level
 from sluice.cli.app import create_app
 from sluice.cli.keys import create_keys
-from sluice.errors import ConfigurationError, SealBrokenError
-from sluice.sealing import KeyFile, Keyring
+from sluice.errors import ConfigurationError, DataKeyUnavailableError
+from sluice.sealing import KeyFile
+from tests.support.keys import EveryTenant
 
 INTERNAL, EXTERNAL = Level.INTERNAL, Level.EXTERNAL
 
@@ -28,10 +29,10 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def ring(state: Path, *names: str) -> Keyring:
+def ring(state: Path, *names: str) -> EveryTenant:
     given = names or ("level-internal.key",)
     external = (state / "keys" / "level-external.key",)
-    return Keyring.from_files(
+    return EveryTenant.from_files(
         {INTERNAL: [state / "keys" / name for name in given], EXTERNAL: external}, state / "data" / "keys"
     )
 
@@ -60,8 +61,13 @@ def test_rotating_concerns_the_tenant_and_level_that_were_named_and_what_was_sea
     sluice("rotate")
     assert [number(keys.seal(b"text", **each)) for each in places] == [3, 2, 2]
     assert {ring(state).open(sealed, **each) for sealed, each in zip(before, places, strict=True)} == {b"text"}
-    with pytest.raises(ConfigurationError, match="nothing was sealed"):
+    with pytest.raises(ConfigurationError, match="no data key"):
         sluice("rotate", "--tenant", "nobody")
+
+
+def test_keys_that_were_lost_for_good_begin_again_only_when_tenant_and_level_are_named(state: Path) -> None:
+    assert "data key 1" in sluice("rotate", "--tenant", "a", "--level", "INTERNAL")
+    assert number(ring(state).seal(b"text", **place("a"))) == 1
 
 
 def test_the_status_tells_how_many_keys_there_are_and_what_wraps_them_and_no_secret(state: Path) -> None:
@@ -89,7 +95,7 @@ def test_the_level_key_is_changed_once_every_process_was_given_the_new_one(
     assert "0 data keys" in sluice("rewrap", "--level", "INTERNAL", "--new-key", str(new))
     assert ring(state, "new.key").open(sealed, **place("a")) == b"text"
     assert ring(state).open(external, **place("a", EXTERNAL)) == b"text"
-    with pytest.raises(SealBrokenError):
+    with pytest.raises(DataKeyUnavailableError):
         ring(state).open(sealed, **place("a"))
 
 

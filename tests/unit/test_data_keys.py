@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from sluice.access import Level
-from sluice.errors import AccessDeniedError, PermanentError, SealBrokenError
+from sluice.errors import AccessDeniedError, DataKeyUnavailableError, PermanentError, SealBrokenError
 from sluice.sealing import DataKeys, KeyFile, Keyring
-from tests.support.keys import KEYS, keyring
+from tests.support.keys import KEYS, EveryTenant, keyring
 
 INTERNAL, EXTERNAL = Level.INTERNAL, Level.EXTERNAL
 OLD, NEW = KeyFile(os.urandom(32)), KeyFile(os.urandom(32))
@@ -52,12 +53,12 @@ def test_what_was_sealed_opens_at_its_own_place_alone_and_only_unchanged(
         keys.open(sealed, tenant=there[0], level=there[1], row_id=there[2])
     changed = bytearray(sealed)
     changed[flipped % len(sealed)] ^= 1 << bit  # also the version and the number of the key
-    with pytest.raises(SealBrokenError):
+    with pytest.raises((SealBrokenError, DataKeyUnavailableError)):
         keys.open(bytes(changed), tenant=tenant, level=level, row_id=row_id)
 
 
 def test_a_row_says_which_key_sealed_it_and_opens_with_no_other(tmp_path: Path) -> None:
-    keys, row = DataKeys({INTERNAL: [OLD]}, tmp_path), Keyring({INTERNAL: [OLD]}, tmp_path)
+    keys, row = DataKeys({INTERNAL: [OLD]}, tmp_path), EveryTenant({INTERNAL: [OLD]}, tmp_path)
     before = row.seal(b"text", **ROW)
     assert keys.rotate("tenant-a", INTERNAL) == 2
     after = row.seal(b"text", **ROW)  # the process that was running heeds it at once
@@ -69,7 +70,7 @@ def test_a_row_says_which_key_sealed_it_and_opens_with_no_other(tmp_path: Path) 
 
 
 def test_processes_that_make_a_key_at_the_same_moment_make_the_same(tmp_path: Path) -> None:
-    rings = [Keyring({INTERNAL: [OLD]}, tmp_path) for _ in range(16)]
+    rings = [EveryTenant({INTERNAL: [OLD]}, tmp_path) for _ in range(16)]
     with ThreadPoolExecutor(16) as pool:
         sealed = list(pool.map(lambda ring: ring.seal(b"text", **ROW), rings))
     assert {ring.open(row, **ROW) for ring in rings for row in sealed} == {b"text"}
@@ -78,14 +79,14 @@ def test_processes_that_make_a_key_at_the_same_moment_make_the_same(tmp_path: Pa
 
 def test_a_wrapped_key_tells_nothing_and_opens_at_no_other_place(tmp_path: Path) -> None:
     keys = keys_of(tmp_path, OLD)
-    keys.newest("tenant-a", INTERNAL)
+    keys.begin("tenant-a")
     key, file = keys.key("tenant-a", INTERNAL, "1"), tmp_path / "internal" / "tenant-a" / "1.json"
     assert key not in file.read_bytes()
     for place in (("internal", "tenant-b", "1"), ("internal", "tenant-a", "2"), ("external", "tenant-a", "1")):
         target = tmp_path.joinpath(*place).with_suffix(".json")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.read_bytes())
-        with pytest.raises(SealBrokenError):
+        with pytest.raises(DataKeyUnavailableError):
             DataKeys({level: [OLD] for level in Level}, tmp_path).key(place[1], Level(place[0].upper()), place[2])
 
 
@@ -96,28 +97,28 @@ def test_a_process_without_the_key_of_a_level_opens_and_makes_nothing_of_it(tmp_
         keyring(tmp_path, {EXTERNAL: KEYS[EXTERNAL]}).open(sealed, **ROW)
     with pytest.raises(AccessDeniedError, match="no INTERNAL key"):
         keyring(tmp_path, {EXTERNAL: KEYS[EXTERNAL]}).seal(b"text", **ROW)
-    with pytest.raises(SealBrokenError, match="another INTERNAL key"):
+    with pytest.raises(DataKeyUnavailableError, match="another INTERNAL key"):
         keyring(tmp_path, {INTERNAL: KEYS[EXTERNAL]}).open(sealed, **ROW)
 
 
 def test_while_the_level_key_is_changed_the_old_and_the_new_one_open_what_is_made(tmp_path: Path) -> None:
-    sealed = Keyring({INTERNAL: [OLD]}, tmp_path).seal(b"before", **ROW)
-    both = Keyring({INTERNAL: [OLD, NEW]}, tmp_path)
+    sealed = EveryTenant({INTERNAL: [OLD]}, tmp_path).seal(b"before", **ROW)
+    both = EveryTenant({INTERNAL: [OLD, NEW]}, tmp_path)
     meanwhile = both.seal(b"meanwhile", **{**ROW, "tenant": "tenant-b"})
     for one in (OLD, NEW):
-        ring = Keyring({INTERNAL: [one]}, tmp_path)
+        ring = EveryTenant({INTERNAL: [one]}, tmp_path)
         assert ring.open(meanwhile, **{**ROW, "tenant": "tenant-b"}) == b"meanwhile"
     rewrap_all(keys_of(tmp_path, NEW, OLD))
     assert set(holders(tmp_path)) == {(NEW.key_id,)}
-    for ring in (both, Keyring({INTERNAL: [NEW, OLD]}, tmp_path), Keyring({INTERNAL: [NEW]}, tmp_path)):
+    for ring in (both, EveryTenant({INTERNAL: [NEW, OLD]}, tmp_path), EveryTenant({INTERNAL: [NEW]}, tmp_path)):
         assert ring.open(sealed, **ROW) == b"before"
-    with pytest.raises(SealBrokenError, match="another INTERNAL key"):
-        Keyring({INTERNAL: [OLD]}, tmp_path).open(sealed, **ROW)
+    with pytest.raises(DataKeyUnavailableError, match="another INTERNAL key"):
+        EveryTenant({INTERNAL: [OLD]}, tmp_path).open(sealed, **ROW)
 
 
 def test_while_processes_take_up_another_level_key_in_turn_each_opens_what_each_one_sealed(tmp_path: Path) -> None:
     """The steps of docs/operations.md, with two processes that are never stopped together."""
-    running, tenants = [Keyring({INTERNAL: [OLD]}, tmp_path) for _ in range(2)], count()
+    running, tenants = [EveryTenant({INTERNAL: [OLD]}, tmp_path) for _ in range(2)], count()
     all_sealed: list[tuple[bytes, dict[str, Any]]] = []
 
     def check() -> None:
@@ -125,7 +126,7 @@ def test_while_processes_take_up_another_level_key_in_turn_each_opens_what_each_
             for tenant in ("tenant-a", f"tenant-{next(tenants)}"):  # an old data key, and one that it makes now
                 place = {**ROW, "tenant": tenant}
                 all_sealed.append((ring.seal(b"text", **place), place))
-        fresh = [Keyring(ring, tmp_path) for ring in held]  # knows nothing from before
+        fresh = [EveryTenant(ring, tmp_path) for ring in held]  # knows nothing from before
         assert {ring.open(sealed, **place) for ring in fresh for sealed, place in all_sealed} == {b"text"}
 
     held: list[dict[Level, list[KeyFile]]] = [{INTERNAL: [OLD]}, {INTERNAL: [OLD]}]
@@ -133,7 +134,7 @@ def test_while_processes_take_up_another_level_key_in_turn_each_opens_what_each_
     for step in ([OLD, NEW], [NEW]):
         for process in range(2):
             held[process] = {INTERNAL: step}
-            running[process] = Keyring(held[process], tmp_path)
+            running[process] = EveryTenant(held[process], tmp_path)
             check()
         rewrap_all(keys_of(tmp_path, NEW, OLD))
         check()
@@ -146,7 +147,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 from sluice.access import Level
-from sluice.sealing import DataKeys, KeyFile
+from sluice.sealing import DataKeys, KeyFile, Keyring
 folder, new, old, before = Path(sys.argv[1]), *(bytes.fromhex(key) for key in sys.argv[2:4]), int(sys.argv[4])
 calls = 0
 def counted(call):
@@ -170,7 +171,7 @@ def test_re_wrapping_that_is_cut_off_anywhere_leaves_every_key_whole(tmp_path: P
     new, old = os.urandom(32), os.urandom(32)
     both = DataKeys({INTERNAL: [KeyFile(new), KeyFile(old)]}, tmp_path)
     made = DataKeys({INTERNAL: [KeyFile(old)]}, tmp_path)
-    made.newest("tenant-a", INTERNAL)
+    made.begin("tenant-a")
     key = made.key("tenant-a", INTERNAL, "1")
     killed, before = True, 0
     while killed:
@@ -195,8 +196,43 @@ def test_a_tenants_name_that_is_no_plain_name_makes_no_file(tmp_path: Path, tena
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"wrapped": {"x": 1}}', b'{"wrapped": {}}'])
 def test_a_damaged_key_file_is_told_and_never_made_anew(tmp_path: Path, content: bytes) -> None:
     keyring(tmp_path).seal(b"text", **ROW)
-    [file] = tmp_path.rglob("1.json")
+    [file] = tmp_path.rglob("internal/*/1.json")
     file.write_bytes(content)
-    with pytest.raises(SealBrokenError):
+    with pytest.raises(DataKeyUnavailableError):
         keyring(tmp_path).seal(b"text", **ROW)
     assert file.read_bytes() == content
+
+
+def test_each_seal_counts_for_its_level(tmp_path: Path) -> None:
+    before = {level: REGISTRY.get_sample_value("sluice_seals_total", {"level": level}) or 0 for level in Level}
+    for _ in range(3):
+        keyring(tmp_path).seal(b"text", **ROW)
+    after = {level: REGISTRY.get_sample_value("sluice_seals_total", {"level": level}) for level in Level}
+    assert after == {INTERNAL: before[INTERNAL] + 3, EXTERNAL: before[EXTERNAL]}
+
+
+def test_keys_that_are_away_are_never_made_anew_and_open_everything_when_they_are_back(tmp_path: Path) -> None:
+    sealed = keyring(tmp_path).seal(b"text", **ROW)
+    (tmp_path / "data-keys").rename(tmp_path / "elsewhere")
+    process = Keyring({level: [KeyFile(key)] for level, key in KEYS.items()}, tmp_path / "data-keys")
+    away = REGISTRY.get_sample_value("sluice_data_keys_away_total", {"level": "INTERNAL"}) or 0
+    for use in (
+        lambda: process.seal(b"text", **ROW),
+        lambda: process.open(sealed, **ROW),
+        lambda: process.secret("vectors", tenant="tenant-a", level=INTERNAL, make=True),
+    ):
+        with pytest.raises(DataKeyUnavailableError):
+            use()
+    assert REGISTRY.get_sample_value("sluice_data_keys_away_total", {"level": "INTERNAL"}) == away + 3
+    assert not (tmp_path / "data-keys").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "data-keys")
+    assert process.open(sealed, **ROW) == b"text"
+
+
+def test_a_key_file_that_may_not_be_read_is_told_as_one_that_is_away(tmp_path: Path) -> None:
+    sealed = keyring(tmp_path).seal(b"text", **ROW)
+    [file] = tmp_path.rglob("internal/*/1.json")
+    file.unlink()
+    file.mkdir()  # also root cannot read this
+    with pytest.raises(DataKeyUnavailableError, match="cannot be read"):
+        keyring(tmp_path).open(sealed, **ROW)

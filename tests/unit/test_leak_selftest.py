@@ -13,9 +13,9 @@ from sluice.cli.selftest.forging import changed, forgeries
 from sluice.cli.selftest.holdings import Canary, Thing
 from sluice.cli.selftest.record import CannotTryError, Record
 from sluice.cli.selftest.run import Report
-from sluice.cli.selftest.stage import Stage
+from sluice.cli.selftest.stage import Ends, Stage
 from sluice.cli.selftest.ways import WAYS, Way
-from sluice.errors import InvalidPassportError
+from sluice.errors import InvalidPassportError, TransientError
 from sluice.messages import QuestionAsked
 from tests.support.identity import Office
 
@@ -91,6 +91,30 @@ def test_a_way_that_cannot_be_tried_says_why() -> None:
 def test_what_was_planted_and_is_gone_is_no_clean_end() -> None:
     assert Report([]).clean
     assert not Report([], lost=["INTERNAL of home"]).clean
+
+
+@pytest.mark.parametrize(("first", "told"), [(ValueError("the first"), "the first"), (None, "DELETE /2")])
+def test_what_cannot_be_undone_keeps_nothing_else_from_it_and_hides_no_earlier_error(
+    first: Exception | None, told: str
+) -> None:
+    asked: list[str] = []
+
+    def answers(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.url.path)
+        if request.url.path == "/2":
+            raise httpx2.ConnectError("away")
+        return httpx2.Response(404 if request.url.path == "/1" else 503)
+
+    def test() -> None:
+        with Ends() as ends:
+            for path in ("/1", "/2", "/3") if first else ("/1", "/2"):
+                ends.later(asker("admin", answers), "DELETE", path)
+            if first:
+                raise first
+
+    with pytest.raises((ValueError, TransientError), match=told):
+        test()
+    assert asked[-2:] == ["/2", "/1"]
 
 
 def test_only_the_operators_own_calls_are_left_to_the_operator() -> None:

@@ -23,6 +23,7 @@ def files_below(folder: Path) -> list[Path]:
 def test_a_row_opens_at_its_own_tenant_level_and_id_alone(tmp_path: Path) -> None:
     keys = keyring(tmp_path)
     sealed = keys.seal(b"text", tenant="a", level=INTERNAL, row_id="1")
+    keys.begin("b")
     assert keys.open(sealed, tenant="a", level=INTERNAL, row_id="1") == b"text"
     for place in (("b", INTERNAL, "1"), ("a", EXTERNAL, "1"), ("a", INTERNAL, "2")):
         with pytest.raises(SealBrokenError):
@@ -63,7 +64,9 @@ async def test_a_blob_is_sealed_on_disk_and_comes_back_whole(tmp_path: Path) -> 
 
 
 async def test_a_blob_moved_to_another_tenant_or_level_does_not_open(tmp_path: Path) -> None:
-    blobs = BlobStore(tmp_path / "root", keyring(tmp_path))
+    keys = keyring(tmp_path)
+    keys.begin("b")
+    blobs = BlobStore(tmp_path / "root", keys)
     await blobs.put(passport(tenant="a", clearance=INTERNAL).scope, INTERNAL, PATH, b"secret")
     [file] = files_below(tmp_path)
     for tenant, level in (("b", INTERNAL), ("a", EXTERNAL)):

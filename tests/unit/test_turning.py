@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sluice.access import Level
-from sluice.errors import AccessDeniedError, SealBrokenError
+from sluice.errors import AccessDeniedError, DataKeyUnavailableError
 from sluice.index.turning import Turning, orthogonal
 from tests.support.identity import passport
 from tests.support.keys import KEYS, keyring
@@ -40,7 +40,7 @@ async def test_each_tenant_and_level_is_turned_elsewhere_and_every_process_alike
 
 async def test_without_the_secret_or_the_key_of_the_level_nothing_is_turned(tmp_path: Path) -> None:
     turning = Turning(keyring(tmp_path))
-    with pytest.raises(SealBrokenError):
+    with pytest.raises(DataKeyUnavailableError):
         await turning.turn(SCOPE, INTERNAL, [[1.0, 0.0]], make=False)
     await turning.turn(SCOPE, INTERNAL, [[1.0, 0.0]], make=True)
     lane = Turning(keyring(tmp_path, {EXTERNAL: KEYS[EXTERNAL]}))

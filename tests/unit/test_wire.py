@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from sluice.access import Level
-from sluice.errors import AccessDeniedError, InvalidPassportError
+from sluice.access import Level, PassportExpiredError
+from sluice.errors import AccessDeniedError, DataKeyUnavailableError, InvalidPassportError
 from sluice.messages import AnswerCompleted, LogsSearched, QuestionAsked, QuestionGrounded
+from sluice.sealing import KeyFile, Keyring
 from sluice.wire import SealedMessageError, Wire
 from tests.support.identity import Office, passport
 from tests.support.keys import KEYS, keyring
@@ -150,3 +151,15 @@ def test_equal_messages_look_different_each_time(office: Office) -> None:
     message = office.message(QuestionGrounded, question="q", search_query="q")
     sealed = {base64.b64decode(json.loads(office.body(message))["sealed"])[5:] for _ in range(3)}
     assert len(sealed) == 3
+
+
+def test_while_the_data_keys_are_away_a_message_is_no_forgery_but_waits_as_long_as_its_passport(
+    office: Office, tmp_path: Path
+) -> None:
+    """One that names a key which never was waits no longer either."""
+    elsewhere = Wire(Keyring({level: [KeyFile(key)] for level, key in KEYS.items()}, tmp_path), office.verifier)
+    for seconds, error in ((60, DataKeyUnavailableError), (-1, PassportExpiredError)):
+        expires_at = datetime.now(UTC) + timedelta(seconds=seconds)
+        body = office.body(asked(office, passport_expires_at=expires_at)).encode()
+        with pytest.raises(error):
+            elsewhere.open(QuestionAsked, STREAM, elsewhere.read(QuestionAsked, body))

@@ -57,6 +57,12 @@ class RemoteUnavailableError(TransientError):
     """A server that somebody named in a request is away: worth a few tries, but not worth waiting for all day."""
 
 
+class DataKeyUnavailableError(TransientError):
+    """The data key of a tenant and level cannot be had now: its file is away, damaged, or wrapped for somebody else."""
+
+    type = "data-key-unavailable"
+
+
 class InvalidMessageError(PermanentError):
     type = "invalid-message"
 
@@ -122,7 +128,7 @@ class TooManyAttemptsError(PermanentError):
 
 
 class SealBrokenError(PermanentError):
-    """A sealed row does not open: another key, another place, or changed bytes."""
+    """A sealed row does not open under a data key that is there: another place, or changed bytes."""
 
     type = "seal-broken"
     status = HTTPStatus.INTERNAL_SERVER_ERROR

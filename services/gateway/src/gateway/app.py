@@ -194,6 +194,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         presence=Presence(accounts),
         still_readable=StillReadable(conversations_, ask.disclose),
         api_keys=api_keys,
+        first_keys=adapters.keyring,
         keys=Keys(keys=api_keys, keyring=adapters.keyring, audit=audit),
         fates=SqlOfferFates(adapters.database),
         principals=principals,
@@ -269,7 +270,9 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         await adapters.database.migrate()
-        await ensure_first_admin(services.accounts, services.passwords, services.audit, _first_admin(settings))
+        await ensure_first_admin(
+            services.accounts, services.passwords, services.audit, services.first_keys, _first_admin(settings)
+        )
         replies = BrokerReplies(adapters.broker.replies)
         Handlers(
             conversations=services.conversations,

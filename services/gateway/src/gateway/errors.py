@@ -88,6 +88,13 @@ class BacklogFullError(TransientError):
     status = HTTPStatus.TOO_MANY_REQUESTS
 
 
+class BeingMovedError(TransientError):
+    """Nothing was accepted: the document is on its way to another level first."""
+
+    type = "being-moved"
+    status = HTTPStatus.LOCKED
+
+
 class TooLargeError(PermanentError):
     type = "content-too-large"
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE

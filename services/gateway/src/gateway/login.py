@@ -1,5 +1,7 @@
 """Signing in and out."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,7 @@ DEFAULT_TENANT = "default"
 FAILED = "sign-in.failed"
 _UNKNOWN_DIGITS = 2
 """Of the address's hash, which make 256 records a minute at most."""
+_REFUSED_EACH_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +53,11 @@ async def login(
 
     Raises:
         TooManyAttemptsError: the address has failed too often; told before the password is looked at.
-        LoginRefusedError: unknown address, wrong password or suspended, all alike and after the same work.
+        LoginRefusedError: unknown address, wrong password or suspended, all alike and after the same time.
         PasswordChangeRequiredError: the password is right but good for choosing a new one only.
         InvalidInputError: the new password is the old one.
     """
-    email = _normalised(attempt.email)
+    began, email = time.monotonic(), _normalised(attempt.email)
     address = fingerprint(email)
     tries, window_ends = await accounts.count_attempt(address, datetime.now(UTC) + rules.window)
     if tries > rules.attempts:
@@ -64,6 +67,7 @@ async def login(
     matches = await passwords.verify(attempt.password, found.password_hash if found else None)
     if found is None or not matches or not found.person.active:
         await audit.record(_failed(found, address, matches=matches))
+        await _even_out(began)
         raise LoginRefusedError("the address or the password is wrong")
     await _change_password(accounts, passwords, audit, found, attempt)
     await accounts.forget_attempts(address)
@@ -76,6 +80,11 @@ async def login(
 
 async def logout(accounts: Accounts, session: str) -> None:
     await accounts.close_session(session)
+
+
+async def _even_out(began: float) -> None:
+    """To the next half second, so that nobody sees by the time whose record was written, and where."""
+    await asyncio.sleep(_REFUSED_EACH_SECONDS - (time.monotonic() - began) % _REFUSED_EACH_SECONDS)
 
 
 def _normalised(email: str) -> str:

@@ -173,6 +173,7 @@ jobs = Table(
     _time("created_at"),
     _time("updated_at"),
     _time("published_at", nullable=True),
+    _time("offered_at", nullable=True),
     Index(None, "state", "published_at"),
 )
 # A hundred thousand waiting rows are never read to find one: a database takes these for queries that say the same.

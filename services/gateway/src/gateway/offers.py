@@ -75,7 +75,7 @@ class TakeOffer:
         claim = await self.idempotency.claim(key, name, body_sha256)
         if not claim.settled:
             async with self.limits.room(self.limits.documents, key.tenant.id):
-                await self.submit(key, upload, offer.access_level, job_id=claim.id(), bulk=True)
+                await self.submit(key, upload, offer.access_level, job_id=claim.id(), bulk=True, offered_at=queued_at)
             await self.idempotency.settle(claim)
             self.dispatch.wake()
 

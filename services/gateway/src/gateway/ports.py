@@ -33,6 +33,14 @@ from sluice.places import Place
 from sluice.replies import Event
 
 
+class FirstKeys(Protocol):
+    """The data keys that what is a tenant's is sealed with."""
+
+    def begin(self, tenant: str) -> None:
+        """Makes the first ones of a tenant that is made now."""
+        ...
+
+
 class Accounts(Protocol):
     """Tenants, people and their sessions."""
 
@@ -165,6 +173,8 @@ class Catalog(Protocol):
         """Keeps a new document, or a new generation of the one of this tenant, level and name.
 
         The bytes that are there already make a job that is done, without a new generation. None: the job is there.
+        One that was offered before the newest that was taken in makes a job that failed.
+        Raises BeingMovedError while the document's level is being changed.
         """
         ...
 

@@ -189,6 +189,7 @@ class Job:
 
     `waiting_lane`: where a bulk job waits for its turn, once its file is stored; until then it has no turn.
     `access_level`: which one the document is given, by a job to that end.
+    `offered_at`: when a bulk producer's offer of it was queued.
     `traceparent` is that of the request that made it.
     """
 
@@ -212,6 +213,7 @@ class Job:
     created_at: datetime
     updated_at: datetime
     published_at: datetime | None = None
+    offered_at: datetime | None = None
 
 
 class FixState(StrEnum):

@@ -139,7 +139,8 @@ class Relevel:
         return bool(left)
 
     async def _again(self, job: Job, document: Document) -> None:
-        if job.access_level is Level.EXTERNAL:  # it stays INTERNAL, so nothing of it may stay below
+        if job.access_level is Level.EXTERNAL or job.generation != document.generation:
+            # It stays INTERNAL, so nothing of it may stay below, whatever was uploaded and failed since.
             await self.moves.begin(document, _new_job(job.created_by, document, Level.INTERNAL))
             return
         waited = self.again_after * 2 ** min(job.run - 1, 7)

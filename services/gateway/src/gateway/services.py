@@ -18,6 +18,7 @@ from gateway.ports import (
     AuditLog,
     Catalog,
     Conversations,
+    FirstKeys,
     Fixes,
     OfferFates,
     Passwords,
@@ -44,6 +45,7 @@ class Services:
     still_readable: StillReadable
     api_keys: ApiKeys
     keys: Keys
+    first_keys: FirstKeys
     fates: OfferFates
     principals: Principals
     audit: AuditLog

@@ -52,7 +52,14 @@ class Submit:
     deadline: timedelta
 
     async def __call__(
-        self, principal: Principal, upload: Upload, level: Level, *, job_id: str | None = None, bulk: bool = False
+        self,
+        principal: Principal,
+        upload: Upload,
+        level: Level,
+        *,
+        job_id: str | None = None,
+        bulk: bool = False,
+        offered_at: datetime | None = None,
     ) -> tuple[Document, Job]:
         """Accepts one document. Once this returns, its job ends in done or in failed.
 
@@ -61,6 +68,7 @@ class Submit:
 
         Raises:
             AccessDeniedError: the level lies above the clearance of whoever asks.
+            BeingMovedError: there is such a document, and its level is being changed.
         """
         if level not in principal.clearance.readable:
             raise AccessDeniedError(f"you cannot write {level} documents")
@@ -68,7 +76,8 @@ class Submit:
             job, document = known
             return await self._go_on(principal, document, job, upload.data)
         document = await asyncio.to_thread(_new_document, principal, upload, level)
-        job = _new_job(principal.id, document, "index", job_id=job_id or new_id(), bulk=bulk)
+        job = _new_job(principal.id, document, "index", job_id=job_id or new_id())
+        job = replace(job, bulk=bulk, offered_at=offered_at)
         async with self.audit.together():
             if made := await self.catalog.submit(document, job):
                 await self._note(principal, "document.submitted", *made)
@@ -76,7 +85,7 @@ class Submit:
             job, document = await self.find_job(principal, job.id)
             return await self._go_on(principal, document, job, upload.data)
         document, job = made
-        if job.state is not JobState.DONE:
+        if not job.state.terminal:
             await self._send(principal, document, job, upload.data)
         return document, job
 
@@ -221,9 +230,7 @@ def _new_document(principal: Principal, upload: Upload, level: Level) -> Documen
     )
 
 
-def _new_job(
-    principal_id: str, document: Document, kind: Literal["index", "delete"], *, job_id: str, bulk: bool = False
-) -> Job:
+def _new_job(principal_id: str, document: Document, kind: Literal["index", "delete"], *, job_id: str) -> Job:
     now = datetime.now(UTC)
     return Job(
         id=job_id,
@@ -232,7 +239,6 @@ def _new_job(
         generation=document.generation,
         kind=kind,
         state=JobState.QUEUED,
-        bulk=bulk,
         created_by=principal_id,
         created_at=now,
         updated_at=now,

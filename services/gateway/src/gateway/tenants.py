@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.errors import ConflictError, InvalidInputError, NotFoundError
 from gateway.login import DEFAULT_TENANT
-from gateway.ports import Accounts, AuditLog, Passwords
+from gateway.ports import Accounts, AuditLog, FirstKeys, Passwords
 from gateway.records import AuditEntry, Page, Person, Tenant
 from gateway.tokens import new_id, new_one_time_password
 from sluice.access import Right, normalise_email
@@ -26,13 +26,14 @@ class FirstAdmin:
 
 
 async def add_tenant(
-    accounts: Accounts, audit: AuditLog, *, slug: str, name: str, internal_domains: list[str] | None
+    accounts: Accounts, audit: AuditLog, keys: FirstKeys, *, slug: str, name: str, internal_domains: list[str] | None
 ) -> Tenant:
     """Raises InvalidInputError for a domain that is none, ConflictError for a slug that is taken."""
     domains = [_domain(domain) for domain in (INTERNAL_DOMAINS if internal_domains is None else internal_domains)]
     tenant = Tenant(id=new_id(), slug=slug, name=name, internal_domains=domains, created_at=datetime.now(UTC))
     async with audit.together():
         await accounts.add_tenant(tenant)
+        keys.begin(slug)
         await audit.record(AuditEntry(tenant_id=tenant.id, actor="operator", action="tenant.added", target=slug))
     return tenant
 
@@ -54,9 +55,11 @@ async def find_tenant(accounts: Accounts, slug: str) -> Tenant:
     return tenant
 
 
-async def ensure_first_admin(accounts: Accounts, passwords: Passwords, audit: AuditLog, first: FirstAdmin) -> None:
+async def ensure_first_admin(
+    accounts: Accounts, passwords: Passwords, audit: AuditLog, keys: FirstKeys, first: FirstAdmin
+) -> None:
     """Makes tenant and admin that are missing; of gateways that start at once, one does."""
-    tenant = await _default_tenant(accounts, audit)
+    tenant = await _default_tenant(accounts, audit, keys)
     known = await accounts.credentials(first.email)
     if any(credentials.person.tenant.id == tenant.id for credentials in known):
         return
@@ -81,11 +84,11 @@ async def ensure_first_admin(accounts: Accounts, passwords: Passwords, audit: Au
         _write_secret(first.password_file, password)
 
 
-async def _default_tenant(accounts: Accounts, audit: AuditLog) -> Tenant:
+async def _default_tenant(accounts: Accounts, audit: AuditLog, keys: FirstKeys) -> Tenant:
     if tenant := await accounts.tenant(DEFAULT_TENANT):
         return tenant
     try:
-        return await add_tenant(accounts, audit, slug=DEFAULT_TENANT, name="Default", internal_domains=None)
+        return await add_tenant(accounts, audit, keys, slug=DEFAULT_TENANT, name="Default", internal_domains=None)
     except ConflictError:
         return await find_tenant(accounts, DEFAULT_TENANT)
 

@@ -36,8 +36,12 @@ def keys_rotate(tenant: Tenant = None, level: AtLevel = None) -> None:
     settings = CliSettings()
     places = _by_place(list(DataKeys({}, settings.state.data_keys).all()))
     chosen = [place for place in places if tenant in (None, place[0]) and level in (None, place[1])]
+    if tenant and level and not chosen:
+        chosen = [
+            (tenant, level)
+        ]  # keys that were lost for good: named in full, for what they sealed never opens again
     if not chosen:
-        raise ConfigurationError("nothing was sealed there yet: there is no data key to follow")
+        raise ConfigurationError("there is no data key to follow")
     files = {each: settings.key_files[each] for each in {place[1] for place in chosen}}
     keys = DataKeys(read_wrappers(files), settings.state.data_keys)
     for place in chosen:

@@ -43,7 +43,7 @@ class Turning:
 
         Raises:
             AccessDeniedError: the level lies above the scope, or this process was not given its key.
-            SealBrokenError: there is no secret, and none is to be made.
+            DataKeyUnavailableError: there is no secret, and none is to be made.
         """
         if not vectors:
             return []

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sluice.access import Level
-from sluice.errors import AccessDeniedError, PermanentError, SealBrokenError
+from sluice.errors import AccessDeniedError, DataKeyUnavailableError, PermanentError
 from sluice.sealing import files
 from sluice.sealing.wrapping import KeyWrapper
 
@@ -50,12 +50,21 @@ class DataKeys:
         return frozenset(self._wrappers)
 
     def newest(self, tenant: str, level: Level) -> int:
-        """The number of the key for what is sealed now; the first key is made where there is none."""
+        """The number of the key for what is sealed now.
+
+        Raises DataKeyUnavailableError where there is none: it may be that the folder is not mounted, so none is made.
+        """
         self._wrappers_of(level)
         number = self._highest_of(tenant, level)
         if number == 0:
-            number = self._make(tenant, level, 1)
+            raise DataKeyUnavailableError(f"the {level} data keys of tenant {tenant} are missing: put them back")
         return number
+
+    def begin(self, tenant: str) -> None:
+        """The first keys of a tenant that nothing was sealed for yet."""
+        for level in self._wrappers:
+            if self._highest_of(tenant, level) == 0:
+                self._make(tenant, level, 1)
 
     def rotate(self, tenant: str, level: Level) -> int:
         """A new key for what is sealed from now on, by every process; its number."""
@@ -65,12 +74,13 @@ class DataKeys:
         """
         Raises:
             AccessDeniedError: this process was not given the level's key-encryption key.
-            SealBrokenError: there is no such key, or it does not open.
+            DataKeyUnavailableError: there is no such key, or it does not open.
         """
         wrappers, place = self._wrappers_of(level), (level, tenant, name)
         if place not in self._opened:
             path = self._path(tenant, level, name)
             if make and not path.exists():
+                self.newest(tenant, level)  # else all its keys are away, and this one too
                 files.create(path, _record(secrets.token_bytes(_KEY_BYTES), wrappers, place))
             self._opened[place] = _unwrap(_read(path), wrappers, place)
         return self._opened[place]
@@ -127,17 +137,17 @@ def _read(path: Path) -> dict[str, bytes]:
     try:
         record = json.loads(path.read_bytes())
         return {key_id: base64.b64decode(wrapped) for key_id, wrapped in record["wrapped"].items()}
-    except FileNotFoundError as error:
-        raise SealBrokenError("the data key that a row was sealed with is missing") from error
+    except OSError as error:
+        raise DataKeyUnavailableError("the file of a data key is missing or cannot be read: put it back") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SealBrokenError("the file of a data key is damaged: put it back from a backup") from error
+        raise DataKeyUnavailableError("the file of a data key is damaged: put it back from a backup") from error
 
 
 def _unwrap(wrapped: Mapping[str, bytes], wrappers: Sequence[KeyWrapper], place: tuple[Level, str, str]) -> bytes:
     for wrapper in wrappers:
         if wrapper.key_id in wrapped:
             return wrapper.unwrap(wrapped[wrapper.key_id], _bytes(place))
-    raise SealBrokenError(f"a data key is wrapped by another {place[0]} key than this process was given")
+    raise DataKeyUnavailableError(f"a data key is wrapped by another {place[0]} key than this process was given")
 
 
 def _bytes(place: tuple[Level, str, str]) -> bytes:

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sluice.access import Level
-from sluice.errors import ConfigurationError, SealBrokenError
+from sluice.errors import ConfigurationError, DataKeyUnavailableError
 
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
@@ -28,7 +28,7 @@ class KeyWrapper(Protocol):
     def wrap(self, key: bytes, place: bytes) -> bytes: ...
 
     def unwrap(self, wrapped: bytes, place: bytes) -> bytes:
-        """Raises SealBrokenError."""
+        """Raises DataKeyUnavailableError."""
         ...
 
 
@@ -52,7 +52,7 @@ class KeyFile:
         try:
             return self._cipher.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], place)
         except (InvalidTag, ValueError) as error:
-            raise SealBrokenError("a wrapped data key does not open: changed or moved") from error
+            raise DataKeyUnavailableError("a wrapped data key does not open: changed or moved") from error
 
 
 def read_wrappers(key_files: Mapping[Level, Sequence[Path]]) -> dict[Level, Sequence[KeyWrapper]]:

@@ -2,17 +2,18 @@
 
 import base64
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import RowMapping
 
 from sluice.access import Level
-from sluice.errors import AccessDeniedError, SealBrokenError
+from sluice.errors import AccessDeniedError, DataKeyUnavailableError, SealBrokenError
 from sluice.sealing import Keyring
 
 logger = logging.getLogger(__name__)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class SealedColumns:
             return self.keyring.open(
                 base64.b64decode(sealed, validate=True), tenant=tenant, level=level, row_id=place
             ).decode()
-        except (ValueError, TypeError, OSError, SealBrokenError, AccessDeniedError) as error:
+        except (ValueError, TypeError, SealBrokenError, AccessDeniedError) as error:
             logger.exception("row.does-not-open", extra={"table": self.table, "row": row_id, "column": name})
             raise SealBrokenError(
                 f"the row {self.table}/{row_id} does not open: it was changed, moved, or sealed with another key"
@@ -52,3 +53,12 @@ class SealedColumns:
 
     def _place(self, row_id: str, name: str) -> str:
         return f"{self.table}/{row_id}/{name}"
+
+
+def each_openable(read: Callable[[RowMapping], R], rows: Iterable[RowMapping]) -> Iterator[R]:
+    """A tenant whose data keys are away keeps no other one's rows waiting."""
+    for row in rows:
+        try:
+            yield read(row)
+        except DataKeyUnavailableError as error:
+            logger.warning("row.cannot-be-opened-now", exc_info=error, extra={"row": row["id"]})

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from prometheus_client import Counter
-from sqlalchemy import RowMapping, func, insert, select, update
+from sqlalchemy import RowMapping, func, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.adapters.sql import once_more
@@ -49,21 +49,21 @@ class SqlAuditLog:
         async with self._database.together():
             yield
 
-    async def heads(self, chain: str | None = None) -> list[tuple[Head, int]]:
+    async def heads(self) -> list[tuple[Head, int]]:
         """Of every chain, with the number of its last record. A chain without a head has an empty one."""
         last = select(audit.c.chain, func.max(audit.c.sequence).label("last")).group_by(audit.c.chain).subquery()
         query = select(last.c.last, last.c.chain.label("of"), audit_heads).select_from(
             last.join(audit_heads, audit_heads.c.chain == last.c.chain, full=True)
         )
-        if chain is not None:
-            query = query.where(func.coalesce(audit_heads.c.chain, last.c.chain) == chain)
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [(_head(row, row["chain"] or row["of"]), row["last"] or 0) for row in rows]
 
     async def sign_anew(self) -> None:
         """Signs good heads with the present key, before the one that signed them is given up."""
-        for head, _ in await self.heads():
+        async with self._database.read() as connection:  # the heads alone: this is done each minute
+            heads = [_head(row, row["chain"]) for row in (await connection.execute(select(audit_heads))).mappings()]
+        for head in heads:
             if head.signature and _key(head) != _key(head.signed(self._signer)):
                 async with self._database.write() as connection:
                     now = await self._head_row(connection, head.chain)
@@ -170,7 +170,13 @@ class SqlAuditLog:
         return _head(row, chain)
 
     async def _end_of(self, chain: str) -> tuple[Head, int]:
-        return next(iter(await self.heads(chain)), (_head(None, chain), 0))
+        """In one query, so that nothing is added between the two."""
+        last = select(func.max(audit.c.sequence)).where(audit.c.chain == chain).scalar_subquery().label("last")
+        one = select(literal(1)).subquery()
+        query = select(last, audit_heads).select_from(one.outerjoin(audit_heads, audit_heads.c.chain == chain))
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).mappings().one()
+        return _head(row, chain), row["last"] or 0
 
 
 async def _untold(connection: AsyncConnection, chain: str, entries: Sequence[AuditEntry]) -> list[AuditEntry]:

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
 from gateway.database import Database
-from gateway.errors import ConflictError
+from gateway.errors import BeingMovedError
 from gateway.models import OPEN_JOB, documents, jobs, tenants
 from gateway.progress import after_done, begun_again, goes_forward, may_begin_again, state_after
 from gateway.records import Document, DocumentState, Job, Page
@@ -35,6 +35,7 @@ _OPEN = text(f"jobs.{OPEN_JOB.text}")
 _NOT_SETTLING = jobs.c.state != JobState.SETTLING
 _SENT_WITHOUT_NOTE = and_(jobs.c.published_at.is_(None), jobs.c.state != JobState.QUEUED)
 """Progress tells that a message was sent, also when the note of it was lost."""
+_NEWER = "a newer upload of this document took its place"
 JOB = select(jobs, *(c.label(f"document__{c.name}") for c in documents.c)).select_from(jobs.join(documents))
 
 
@@ -52,11 +53,14 @@ class SqlCatalog:
     async def _submit(self, connection: AsyncConnection, document: Document, job: Job) -> tuple[Document, Job] | None:
         known = await self._same(connection, document)
         if known is not None and await _moving(connection, known):
-            raise ConflictError("the document's access level is being changed: upload it again when that is done")
+            raise BeingMovedError("the document's access level is being changed: upload it again when that is done")
         if (await connection.execute(select(jobs.c.id).where(jobs.c.id == job.id))).first():
             return None
         if known is None:
             await connection.execute(insert(documents).values(values_of(document)))
+        elif await _overtaken(connection, known, job):
+            job = replace(job, state=JobState.FAILED, error=_NEWER)
+            document = replace(known, generation=known.generation - 1)
         elif known.state is DocumentState.DONE and known.sha256 is not None and known.sha256 == document.sha256:
             job = replace(job, state=JobState.DONE, unchanged=True, done=known.chunk_count, total=known.chunk_count)
             document = known
@@ -69,7 +73,7 @@ class SqlCatalog:
                 .where(documents.c.id == known.id)
                 .values(values_of(document, chunk_count=known.chunk_count))
             )
-            await close_jobs(connection, known.id, "a newer upload of this document took its place")
+            await close_jobs(connection, known.id, _NEWER)
         job = replace(job, document_id=document.id, generation=document.generation)
         await connection.execute(insert(jobs).values(values_of(job)))
         return document, job
@@ -236,6 +240,14 @@ class SqlCatalog:
 async def _moving(connection: AsyncConnection, document: Document) -> bool:
     moving = and_(jobs.c.document_id == document.id, jobs.c.kind == "relevel", jobs.c.state.not_in(_TERMINAL))
     return (await connection.execute(select(jobs.c.id).where(moving))).first() is not None
+
+
+async def _overtaken(connection: AsyncConnection, document: Document, job: Job) -> bool:
+    """Whether a version that was offered later was taken in already: offers that wait come back in any order."""
+    if job.offered_at is None:
+        return False
+    later = select(jobs.c.id).where(jobs.c.document_id == document.id, jobs.c.offered_at > job.offered_at)
+    return (await connection.execute(later)).first() is not None
 
 
 async def same_name(connection: AsyncConnection, document: Document, level: Level) -> bool:

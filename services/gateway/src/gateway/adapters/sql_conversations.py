@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, select, tuple_, update
 
-from gateway.adapters.sealed_columns import SealedColumns
+from gateway.adapters.sealed_columns import SealedColumns, each_openable
 from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
 from gateway.database import Database
 from gateway.models import conversations, feedback, people, tenants, turns
@@ -123,7 +123,9 @@ class SqlConversations:
         query = _TURN.where(_OPEN, turns.c.created_at < asked_before)
         if after is not None:
             query = query.where(comes_after(turns.c.created_at, turns.c.id, after.created_at, after.id))
-        return await self._turns(query.order_by(turns.c.created_at, turns.c.id).limit(100))
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query.order_by(turns.c.created_at, turns.c.id).limit(100))).mappings()
+            return list(each_openable(self._turn, rows))
 
     async def published(self, turn: Turn, at: datetime) -> None:
         first = (turns.c.id == turn.id, turns.c.run == turn.run, turns.c.published_at.is_(None))
@@ -137,7 +139,8 @@ class SqlConversations:
         open_turns = _TURN.add_columns(conversations.c.person_id).where(_OPEN, quiet)
         query = open_turns.order_by(turns.c.created_at, turns.c.id).limit(100)
         async with self._database.read() as connection:
-            return [(self._turn(row), row["person_id"]) for row in (await connection.execute(query)).mappings()]
+            rows = (await connection.execute(query)).mappings()
+            return list(each_openable(lambda row: (self._turn(row), row["person_id"]), rows))
 
     async def again(self, turn: Turn) -> Turn | None:
         unchanged = (turns.c.id == turn.id, turns.c.run == turn.run, _OPEN)

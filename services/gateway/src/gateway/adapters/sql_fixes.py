@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Select, and_, delete, insert, select, update
 
-from gateway.adapters.sealed_columns import SealedColumns
+from gateway.adapters.sealed_columns import SealedColumns, each_openable
 from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
 from gateway.database import Database
 from gateway.models import OPEN_FIX, fixes, tenants
@@ -124,7 +124,7 @@ class SqlFixes:
         async with self._database.read() as connection:
             ordered = query.order_by(fixes.c.updated_at, fixes.c.id).limit(100)
             rows = (await connection.execute(ordered)).mappings().all()
-        return [self._fix(row) for row in rows]
+        return list(each_openable(self._fix, rows))
 
     async def _change(self, which: ColumnElement[bool], now: FixState, **changes: object) -> None:
         """Changes a fix that is in the state `now`."""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, exists, insert, select, text, update
+from sqlalchemy import ColumnElement, and_, exists, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.adapters.sql import values_of
@@ -19,6 +19,20 @@ _CLOCKS = timedelta(seconds=5)
 """By how much gateways' clocks may differ."""
 _MOVE = text(f"jobs.{MOVE.text}")
 """In the words of the index of these, which serves no others."""
+_later = jobs.alias()
+_STANDS = or_(
+    jobs.c.generation == documents.c.generation,
+    and_(  # what failed is not made good by an upload that fails too
+        jobs.c.state == JobState.FAILED,
+        documents.c.state == DocumentState.FAILED,
+        ~exists().where(
+            _later.c.document_id == jobs.c.document_id,
+            _later.c.generation > jobs.c.generation,
+            or_(_later.c.kind == "relevel", _later.c.state == JobState.DONE),
+        ),
+    ),
+)
+"""Whether nothing took the place of a change of the document's level."""
 
 
 class SqlMoves:
@@ -64,7 +78,7 @@ class SqlMoves:
 
     async def _last(self, connection: AsyncConnection, document: Document) -> Job | None:
         """The last change of its level that nothing else took the place of."""
-        which = (jobs.c.document_id == document.id, _MOVE, jobs.c.generation == document.generation)
+        which = (jobs.c.document_id == document.id, _MOVE, _STANDS)
         query = JOB.where(*which, jobs.c.unchanged.is_(False)).order_by(jobs.c.created_at.desc()).limit(1)
         row = (await connection.execute(query)).mappings().first()
         return job_of(row) if row else None
@@ -79,7 +93,7 @@ class SqlMoves:
         return await self._moves(
             jobs.c.state == JobState.FAILED,
             jobs.c.run < below_run,
-            jobs.c.generation == documents.c.generation,
+            _STANDS,
             documents.c.state != DocumentState.DELETING,
             jobs.c.updated_at < ended_before,
         )

@@ -34,7 +34,7 @@ class TenantOut(Output):
 
 @router.post("", status_code=HTTPStatus.CREATED)
 async def post_tenant(body: TenantIn, services: ServicesIn) -> TenantOut:
-    tenant = await add_tenant(services.accounts, services.audit, **body.model_dump())
+    tenant = await add_tenant(services.accounts, services.audit, services.first_keys, **body.model_dump())
     return TenantOut.model_validate(tenant)
 
 

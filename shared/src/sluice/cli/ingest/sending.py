@@ -18,7 +18,7 @@ from sluice.offers import Offer, sign
 T = TypeVar("T")
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 15.0
-_TRY_AGAIN = (429, 502, 503, 504)
+_TRY_AGAIN = (423, 429, 502, 503, 504)
 
 
 @dataclass(frozen=True)

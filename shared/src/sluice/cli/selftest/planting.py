@@ -46,21 +46,6 @@ def still_there(stage: Stage) -> list[str]:
     ]
 
 
-def retire(stage: Stage) -> None:
-    """Removes what was planted, the keys and the people; what is gone already is as good."""
-    for thing in stage.things:
-        path = {"document_id": "knowledge/documents", "fix_id": "knowledge/fixes"}.get(thing.parameter)
-        admin = stage.host if thing.tenant == stage.host.tenant else stage.neighbour
-        if path:
-            ask(admin, "DELETE", f"{API}/{path}/{thing.id}")
-    for asker in stage.askers:
-        admin = stage.host if asker.tenant == stage.host.tenant else stage.neighbour
-        if asker.id and asker not in (stage.host, stage.neighbour):
-            ask(admin, "DELETE", f"{API}/{'people' if asker.email else 'keys'}/{asker.id}")
-    for admin in (stage.host, stage.neighbour):
-        ask(admin, "POST", f"{API}/auth/logout")
-
-
 def _plant(stage: Stage, admin: Asker, where: tuple[str, Level], topic: str) -> tuple[Callable[[], bool], str]:
     """Whether it has been taken in, to be asked until it has; and its name."""
     place, level = where
@@ -78,6 +63,7 @@ def _document(stage: Stage, admin: Asker, canary: Canary) -> Callable[[], bool]:
         data={"access_level": canary.level},
     )
     job = made["jobs"][0]
+    stage.ends.later(admin, "DELETE", f"{API}/knowledge/documents/{job['document_id']}")
     for parameter in ("job_id", "document_id"):
         stage.things.append(_thing(canary, parameter, job[parameter]))
 
@@ -93,6 +79,7 @@ def _document(stage: Stage, admin: Asker, canary: Canary) -> Callable[[], bool]:
 def _fix(stage: Stage, admin: Asker, canary: Canary) -> Callable[[], bool]:
     body = {"question": canary.question, "answer": canary.sentence, "access_level": canary.level}
     fix_id = call(admin, "POST", f"{API}/knowledge/fixes", json=body)["id"]
+    stage.ends.later(admin, "DELETE", f"{API}/knowledge/fixes/{fix_id}")
     stage.things.append(_thing(canary, "fix_id", fix_id))
     return lambda: call(admin, "GET", f"{API}/knowledge/fixes/{fix_id}")["state"] == "active"
 

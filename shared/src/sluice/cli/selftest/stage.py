@@ -4,13 +4,14 @@ import secrets
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import httpx2
 
 from sluice.access import Level, Right
-from sluice.cli.selftest.askers import Asker
+from sluice.cli.selftest.askers import Asker, ask
 from sluice.cli.selftest.holdings import Canary, Thing
 from sluice.errors import PermanentError, TransientError
 
@@ -24,6 +25,23 @@ _FOR_STAFF: frozenset[str] = frozenset({"declassify"})
 _OUTSIDERS = sorted(set[str](_EVERYTHING) - _FOR_STAFF)
 
 
+class Ends(ExitStack):
+    """What is called at the end, the last first. What fails keeps no other from it, and hides no earlier error."""
+
+    def later(self, asker: Asker, method: str, path: str) -> None:
+        """What is gone already is as good."""
+
+        def end(_: object, error: BaseException | None, __: object) -> None:
+            try:
+                ended = ask(asker, method, path).status < HTTPStatus.INTERNAL_SERVER_ERROR
+            except httpx2.HTTPError:
+                ended = False
+            if not ended and error is None:
+                raise TransientError(f"this could not be undone, the gateway is away or broken: {method} {path}")
+
+        self.push(end)
+
+
 @dataclass(kw_only=True)
 class Stage:
     """Who is there, what was planted, and the ids of it."""
@@ -34,6 +52,7 @@ class Stage:
     askers: list[Asker] = field(default_factory=list[Asker])
     canaries: list[Canary] = field(default_factory=list[Canary])
     things: list[Thing] = field(default_factory=list[Thing])
+    ends: Ends = field(default_factory=Ends)
     redis_url: str | None = None
     page_url: str | None = None
     wait_seconds: float = 120
@@ -59,10 +78,14 @@ class Stage:
 
 @contextmanager
 def open_stage(url: str, operator_token: str, *, local: bool) -> Generator[Stage]:
-    """Makes tenants, people and keys. Raises PermanentError, TransientError when the gateway does not play along."""
-    with ExitStack() as stack:
+    """Makes tenants, people and keys, and in the end removes those and what was planted, however far it came.
+
+    The hosts and their empty tenants stay: nobody knows their passwords, and their sessions are closed.
+    Raises PermanentError, TransientError when the gateway does not play along.
+    """
+    with Ends() as ends:
         run = secrets.token_hex(4)
-        house = _House(url, stack, run, local=local)
+        house = _House(url, ends, run, local=local)
         operator = house.asker("operator", operator_token)
         home, other = f"{PREFIX}-{run}-home", f"{PREFIX}-{run}-other"
         for slug in (home, other):
@@ -70,22 +93,23 @@ def open_stage(url: str, operator_token: str, *, local: bool) -> Generator[Stage
             house.call(operator, "POST", f"{API}/tenants", json=body)
         host = house.person(operator, home, "INTERNAL admin", "host", _DOMAIN, _EVERYTHING)
         neighbour = house.person(operator, other, "INTERNAL admin of another tenant", "host", _DOMAIN, _EVERYTHING)
+        staff = partial(house.person, operator, home, host=host)
         others = [
-            house.person(operator, home, "INTERNAL reader", "reader", _DOMAIN, [Right.READ]),
-            house.person(operator, home, "EXTERNAL reader", "reader", _OUTSIDE, [Right.READ]),
-            house.person(operator, home, "EXTERNAL with every right", "all", _OUTSIDE, _OUTSIDERS),
-            house.person(operator, home, "INTERNAL without rights", "none", _DOMAIN, []),
+            staff("INTERNAL reader", "reader", _DOMAIN, [Right.READ]),
+            staff("EXTERNAL reader", "reader", _OUTSIDE, [Right.READ]),
+            staff("EXTERNAL with every right", "all", _OUTSIDE, _OUTSIDERS),
+            staff("INTERNAL without rights", "none", _DOMAIN, []),
             house.key(host, "EXTERNAL API key", Level.EXTERNAL),
             house.key(neighbour, "INTERNAL API key of another tenant", Level.INTERNAL),
             house.asker("nobody"),
         ]
-        yield Stage(host=host, neighbour=neighbour, askers=[host, neighbour, *others, operator])
+        yield Stage(host=host, neighbour=neighbour, askers=[host, neighbour, *others, operator], ends=ends)
 
 
 @dataclass
 class _House:
     url: str
-    stack: ExitStack
+    ends: Ends
     run: str
     """Stands in every address, so that a guessed password of one run throttles nobody of the next."""
     local: bool = field(kw_only=True)
@@ -93,19 +117,32 @@ class _House:
     def asker(self, name: str, token: str = "") -> Asker:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         client = httpx2.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT_SECONDS, trust_env=not self.local)
-        return Asker(name=name, http=self.stack.enter_context(client))
+        return Asker(name=name, http=self.ends.enter_context(client))
 
-    def person(self, operator: Asker, tenant: str, name: str, local: str, domain: str, rights: Sequence[str]) -> Asker:
+    def person(
+        self,
+        operator: Asker,
+        tenant: str,
+        name: str,
+        local: str,
+        domain: str,
+        rights: Sequence[str],
+        *,
+        host: Asker | None = None,
+    ) -> Asker:
         email = f"{local}-{self.run}@{domain}"
         made = self.call(
             operator, "POST", f"{API}/tenants/{tenant}/people", json={"email": email, "rights": list(rights)}
         )
+        if host:
+            self.ends.later(host, "DELETE", f"{API}/people/{made['id']}")
         password = secrets.token_urlsafe(24)
         login = {"email": email, "tenant": tenant, "password": made["one_time_password"], "new_password": password}
         session = self.call(self.asker("nobody"), "POST", f"{API}/auth/login", json=login)
-        person = session["person"]
+        person, signed_in = session["person"], self.asker(name, session["access_token"])
+        self.ends.later(signed_in, "POST", f"{API}/auth/logout")
         return replace(
-            self.asker(name, session["access_token"]),
+            signed_in,
             tenant=tenant,
             clearance=_clearance(person, Level.INTERNAL if domain == _DOMAIN else Level.EXTERNAL),
             chats=Right.READ in rights,
@@ -117,6 +154,7 @@ class _House:
     def key(self, admin: Asker, name: str, clearance: Level) -> Asker:
         body = {"name": name, "rights": [Right.READ, Right.UPLOAD], "clearance": clearance}
         made = self.call(admin, "POST", f"{API}/keys", json=body)
+        self.ends.later(admin, "DELETE", f"{API}/keys/{made['id']}")
         return replace(self.asker(name, made["key"]), tenant=admin.tenant, clearance=clearance, id=made["id"])
 
     def call(self, asker: Asker, method: str, path: str, **content: Any) -> Any:
