@@ -1,9 +1,9 @@
 """What the use cases need from outside."""
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.records import (
     Answer,
@@ -342,6 +342,17 @@ class AuditLog(Protocol):
 
     def together(self) -> AbstractAsyncContextManager[None]:
         """What is changed in it and the records of it stand together or not at all; nothing but SQL belongs in it."""
+        ...
+
+
+class LeakSelftest(Protocol):
+    @property
+    def there(self) -> bool:
+        """Whether there is one to run."""
+        ...
+
+    async def __call__(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        """The report, after a line for each step. Cancelled, it clears up first. Raises SelftestFailedError."""
         ...
 
 

@@ -121,6 +121,7 @@ WAYS: tuple[Way, ...] = (
         Call("POST", "/api/v1/indexes/verify", body(**_INTERNAL_REBUILD), only_for="operator"),
         Call("GET", "/api/v1/indexes/tasks/{task_id}", fill={"task_id": "1"}),
     ),
+    _of("the self-test at a button", Call("POST", "/api/v1/selftest/leaks", only_for="operator")),
     _of(
         "the audit log",
         Call("GET", "/api/v1/audit"),
