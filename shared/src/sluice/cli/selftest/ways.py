@@ -55,6 +55,7 @@ WAYS: tuple[Way, ...] = (
     _of(
         "documents",
         Call("GET", f"{_KNOWLEDGE}/documents"),
+        Call("GET", f"{_KNOWLEDGE}/documents", {"params": {"name": "."}}),
         Call("GET", f"{_KNOWLEDGE}/documents/{{document_id}}"),
         Call("PATCH", f"{_KNOWLEDGE}/documents/{{document_id}}", body(access_level="EXTERNAL")),
         Call("DELETE", f"{_KNOWLEDGE}/documents/{{document_id}}"),
