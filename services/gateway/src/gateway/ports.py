@@ -380,8 +380,9 @@ class AuditTrail(Protocol):
         action: str | None = None,
         actor: str | None = None,
         target: str | None = None,
+        without: Collection[str] = (),
     ) -> list[AuditRecord]:
-        """The newest records of the tenant, of one action, actor or target if these are given."""
+        """The newest records of the tenant, of one action, actor or target if given; some actions left out."""
         ...
 
     async def retrievals(
