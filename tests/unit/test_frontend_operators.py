@@ -84,7 +84,7 @@ def test_a_retrieval_shows_when_for_which_question_and_the_exact_scope() -> None
 def test_a_change_shows_who_did_what() -> None:
     change = record(action="document.classified", actor="operator", detail={"level": "INTERNAL", "from": None})
     html = render_explanation(why(changes=[change]))
-    assert all(told in html for told in ("document classified", "operator", "level: INTERNAL"))
+    assert all(told in html for told in ("document classified", "operator", "level: INTERNAL", "<td>the person</td>"))
     assert "None" not in html
 
 

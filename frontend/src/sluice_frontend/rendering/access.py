@@ -1,7 +1,7 @@
 """Why somebody may see something: the verdict, the retrievals that gave it to them, and what was changed."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -68,7 +68,8 @@ def _retrieval(record: AccessRecord, document: str) -> str:
 
 
 def _changes(told: Explanation) -> str:
-    rows = "".join(_change(record) for record in told.why.changes)
+    names = {told.why.person: "the person", told.why.document: "the document"}
+    rows = "".join(_change(record, names) for record in told.why.changes)
     table = _table("Changes of document and person", ("When (UTC)", "What", "By", "On", "Details"), rows)
     nothing = "<p>Nothing was done to either.</p>"
     return f"<h2>What was done to the document and the person</h2>{table if rows else nothing}" + _newest(
@@ -76,10 +77,10 @@ def _changes(told: Explanation) -> str:
     )
 
 
-def _change(record: AccessRecord) -> str:
+def _change(record: AccessRecord, names: Mapping[str, str]) -> str:
     details = " · ".join(f"{name}: {_text(value)}" for name, value in record.detail.items() if value is not None)
     what = record.action.replace(".", " ").replace("-", " ")
-    cells = (what, record.actor, record.target, details)
+    cells = (what, names.get(record.actor, record.actor), names.get(record.target, record.target), details)
     return f"<tr><td>{_stamp(record.at)}</td>{''.join(f'<td>{inert(cell)}</td>' for cell in cells)}</tr>"
 
 
