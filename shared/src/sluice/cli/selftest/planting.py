@@ -1,7 +1,9 @@
 """Planting the canaries, and waiting until those who may see them do: else the test would prove nothing."""
 
+import json
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from sluice.access import Level
@@ -58,7 +60,15 @@ def retire(stage: Stage) -> None:
         if asker.id and asker not in (stage.host, stage.neighbour):
             ask(admin, "DELETE", f"{API}/{'people' if asker.email else 'keys'}/{asker.id}")
     for admin in (stage.host, stage.neighbour):
+        for document_id in _listed(admin):  # an upload may have been under way when the test was broken off
+            ask(admin, "DELETE", f"{API}/knowledge/documents/{document_id}")
         ask(admin, "POST", f"{API}/auth/logout")
+
+
+def _listed(admin: Asker) -> list[str]:
+    reply = ask(admin, "GET", f"{API}/knowledge/documents")
+    listed: list[dict[str, str]] = json.loads(reply.body)["items"] if reply.status == HTTPStatus.OK else []
+    return [document["id"] for document in listed if document["state"] != "deleting"]
 
 
 def _plant(stage: Stage, admin: Asker, where: tuple[str, Level], topic: str) -> tuple[Callable[[], bool], str]:
