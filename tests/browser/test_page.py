@@ -1,6 +1,5 @@
 """The page in a real Chromium, before a stand-in for the gateway."""
 
-import json
 import re
 import threading
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from tests.browser.journey import (
     CHROMIUM,
     PHONE,
     Site,
+    all_named,
     ask,
     chromium,
     open_first_citation,
@@ -267,17 +267,9 @@ def test_hostile_text_asks_nobody_for_anything(page: Page, stage: Stage, text: s
 def test_every_control_has_a_name(page: Page) -> None:
     """As a screen reader is told it, on every tab."""
     ask(page, QUESTION)
-    for tab in ("Chat", "Documents", "Logs"):
+    for tab in ("Chat", "Documents", "Logs", "Access"):
         page.get_by_role("tab", name=tab).click()
-        tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
-        controls = {"button", "textbox", "combobox", "radio", "checkbox", "link", "tab", "listbox"}
-        named = [
-            (node["role"]["value"], node.get("name", {}).get("value"))
-            for node in tree
-            if not node["ignored"] and node["role"]["value"] in controls
-        ]
-        assert named
-        assert [role for role, name in named if not name] == [], json.dumps(named)
+        all_named(page)
 
 
 def wait_for_cancellation(page: Page, stage: Stage) -> None:

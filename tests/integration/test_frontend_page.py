@@ -77,8 +77,8 @@ def test_the_tabs_follow_the_rights(stage: Stage) -> None:
     stage.new_gateway()
     reader = Visitor(stage.url)
     reader.sign_in("eve@example.com")
-    _, documents, logs, correction = outputs(reader.call("greet"))
-    assert [part["visible"] for part in (documents, logs, correction)] == [False, False, False]
+    _, *parts = outputs(reader.call("greet"))
+    assert [part["visible"] for part in parts] == [False] * 4
 
 
 def test_an_answer_is_drawn_with_its_sources_and_who_gave_it(ruth: Visitor, stage: Stage) -> None:
@@ -310,3 +310,48 @@ def read_in_background(visitor: Visitor) -> Reading:
 
     threading.Thread(target=read, daemon=True).start()
     return reading
+
+
+GUIDE = {"id": "d1", "title": "Guide", "name": "guide.md", "access_level": "INTERNAL", "state": "done"}
+WHY = {"person": "person-eve@example.com", "clearance": "EXTERNAL", "document": "d1", "access_level": "INTERNAL"}
+WHY |= {"may_see": False, "rule": "level: it is INTERNAL, and theirs is EXTERNAL", "given": [], "changes": []}
+
+
+def test_why_somebody_may_not_see_a_document_is_told_by_address_and_name(ruth: Visitor, stage: Stage) -> None:
+    stage.gateway.documents, stage.gateway.whys = [GUIDE], {"d1": WHY}
+    told = shown(ruth.call("explain", "eve@example.com", "guide"))
+    assert "It is INTERNAL, and theirs is EXTERNAL." in told
+    assert stage.gateway.explained == [{"person": "person-eve@example.com", "document": "d1"}]
+
+
+def test_of_several_documents_one_is_chosen(ruth: Visitor, stage: Stage) -> None:
+    stage.gateway.documents = [GUIDE, GUIDE | {"id": "d2", "title": "Guide 2", "name": "2.md"}]
+    stage.gateway.whys = {"d1": WHY, "d2": WHY}
+    told = shown(ruth.call("explain", "eve@example.com", "guid"))
+    assert 'data-id=\\"d2\\"' in told
+    assert stage.gateway.explained == []
+    ruth.call("choose", "eve@example.com", event_data={"id": "d2"})
+    ruth.call("explain", "eve@example.com", "Guide")
+    assert [query["document"] for query in stage.gateway.explained] == ["d2", "d1"], "the one that is named just so"
+
+
+def test_an_id_that_is_no_documents_is_a_passages(ruth: Visitor, stage: Stage) -> None:
+    stage.gateway.whys = {"passage chunk-1": WHY}
+    assert "It is INTERNAL" in shown(ruth.call("explain", "p1", "chunk-1"))
+    queries = [{"person": "p1", "document": "chunk-1"}, {"person": "p1", "passage": "chunk-1"}]
+    assert stage.gateway.explained == queries
+
+
+@pytest.mark.parametrize(
+    ("person", "source", "said"),
+    [
+        ("stranger@example.com", "d1", "Nobody of your organisation has this address."),
+        ("two words", "d1", "e-mail address or id"),
+        ("", "d1", "e-mail address or id"),
+        ("p1", "", "id of a passage"),
+        ("p1", "../people", "There is no document of this name"),
+        ("p1", "gone", "there is no such document or passage"),
+    ],
+)
+def test_what_cannot_be_explained_says_why(ruth: Visitor, stage: Stage, person: str, source: str, said: str) -> None:
+    assert said in shown(ruth.call("explain", person, source))

@@ -186,8 +186,10 @@ def test_a_hidden_function_called_by_its_index_meets_the_gateway(eve: Visitor, s
     """Hiding a tab is for looks: the gateway decides."""
     found = shown(eve.call("search", "*", "Last hour", "", ""))
     taught = shown(eve.call("save", "q", "a", "EXTERNAL"))
+    explained = shown(eve.call("explain", "p1", "d1"))
     assert "This needs the right logs." in found
     assert "This needs the right teach." in taught
+    assert "This needs the right admin." in explained
     assert (stage.gateway.searches, stage.gateway.fixes) == ([], [])
 
 

@@ -384,3 +384,25 @@ async def test_uploads_of_one_name_at_once_are_one_document(any_gateway: Running
         assert {answer.status_code for answer in answers} == {202}
         assert len({answer.json()["jobs"][0]["document_id"] for answer in answers}) == 1
         assert (await admin.get(DOCUMENTS)).json()["items"][0]["version"] == 8
+
+
+async def test_documents_are_found_by_a_part_of_their_name_within_the_level_and_tenant(
+    gateway: RunningGateway,
+) -> None:
+    """cases 1 and 5: what is above the clearance, or another tenant's, is found by no name."""
+    await gateway.add_tenant("pier")
+    theirs = await gateway.person("boss@razorpay.com", "read", "upload", tenant="pier")
+    customer = await gateway.person("partner@example.com", "read")
+    async with theirs, customer, await gateway.admin() as admin:
+        await _upload(theirs, ("Harbour plan.txt", b"t"))
+        await _upload(admin, ("Harbour plan.txt", b"a"), ("100%_sure.txt", b"b"), ("other.txt", b"c"))
+        await _upload(admin, ("harbour map.txt", b"d"), level="EXTERNAL")
+
+        async def named(client: httpx2.AsyncClient, name: str) -> list[str]:
+            found = await client.get(DOCUMENTS, params={"name": name})
+            return sorted(item["name"] for item in found.json()["items"])
+
+        assert await named(admin, "HARBOUR") == ["Harbour plan.txt", "harbour map.txt"]
+        assert await named(admin, "%_") == ["100%_sure.txt"]
+        assert await named(customer, "harbour") == ["harbour map.txt"]
+        assert await named(customer, "plan") == []

@@ -195,3 +195,20 @@ async def test_changes_of_people_stand_in_the_audit_log_without_a_password(gatew
     assert [row["action"] for row in told] == ["person.added", "person.changed", "person.removed"]
     assert {row["actor"] for row in told} == {me}
     assert added["one_time_password"] not in str(rows)
+
+
+async def test_a_person_is_found_by_their_address_in_any_form_and_in_their_tenant_alone(
+    gateway: RunningGateway,
+) -> None:
+    """case 1: an address of another tenant's is nobody's."""
+    await gateway.add_tenant("pier")
+    theirs = await gateway.person("out@pier.example", "read", tenant="pier")
+    async with theirs, await gateway.admin() as admin:
+        added = (await _add(admin, "ann@example.com")).json()
+        await _add(admin, "joann@example.com")
+        for form in ("ann@example.com", "Ann@EXAMPLE.com"):
+            found = (await admin.get(PEOPLE, params={"email": form})).json()["items"]
+            assert [person["id"] for person in found] == [added["id"]], form
+        assert (await admin.get(PEOPLE, params={"email": "out@pier.example"})).json()["items"] == []
+        refused = await admin.get(PEOPLE, params={"email": "no address"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "email")

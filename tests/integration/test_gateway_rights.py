@@ -63,6 +63,7 @@ ROUTES: dict[str, str | Right] = {
     f"POST {API}/indexes/rebuild": OPERATOR,
     f"POST {API}/indexes/verify": OPERATOR,
     f"GET {API}/indexes/tasks/{{task_id}}": OPERATOR,
+    f"POST {API}/selftest/leaks": OPERATOR,
 }
 _FOR_KEYS = f"{API}/knowledge/offers"
 """What is for API keys alone: a person is refused, whatever their rights."""

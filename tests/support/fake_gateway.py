@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-EVERY_RIGHT = ("read", "upload", "teach", "logs")
+EVERY_RIGHT = ("read", "upload", "teach", "logs", "admin")
+OPERATOR_TOKEN = "the-operators-token"
 
 
 @dataclass
@@ -59,6 +60,12 @@ class FakeGateway:
     fixes: list[dict[str, Any]] = field(default_factory=list)
     searches: list[dict[str, Any]] = field(default_factory=list)
     revoked: set[str] = field(default_factory=set)
+    whys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What is explained, by the document's id, or by `passage ID`."""
+    explained: list[dict[str, str]] = field(default_factory=list)
+    selftest: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    """The events of a self-test, which waits at `hold` before the last."""
+    operator_headers: list[dict[str, str]] = field(default_factory=list)
 
     def app(self) -> Starlette:
         return Starlette(
@@ -78,6 +85,9 @@ class FakeGateway:
                 Route("/api/v1/knowledge/fixes", self._teach, methods=["POST"]),
                 Route("/api/v1/knowledge/fixes/{id}", self._fix),
                 Route("/api/v1/logs/search", self._search, methods=["POST"]),
+                Route("/api/v1/people", self._people),
+                Route("/api/v1/audit/explain", self._explain),
+                Route("/api/v1/selftest/leaks", self._find_leaks, methods=["POST"]),
             ]
         )
 
@@ -180,7 +190,9 @@ class FakeGateway:
         return JSONResponse({"progress": {"done": 0, "total": 0}, "attempt": 1, "error": None} | state)
 
     async def _documents(self, request: Request) -> Response:
-        return self._refusal(request) or JSONResponse({"items": self.documents, "next_cursor": None})
+        name = request.query_params.get("name", "").lower()
+        items = [document for document in self.documents if name in str(document["title"]).lower()]
+        return self._refusal(request) or JSONResponse({"items": items, "next_cursor": None})
 
     async def _delete(self, request: Request) -> Response:
         self.documents = [document for document in self.documents if document["id"] != request.path_params["id"]]
@@ -200,6 +212,37 @@ class FakeGateway:
             return refusal
         self.searches.append(await request.json())
         return JSONResponse(self.log_page)
+
+    async def _people(self, request: Request) -> Response:
+        email = request.query_params.get("email")
+        items = [person.shown() for person in self.people if email in (None, person.email)]
+        return self._refusal(request, right="admin") or JSONResponse({"items": items, "next_cursor": None})
+
+    async def _explain(self, request: Request) -> Response:
+        if refusal := self._refusal(request, right="admin"):
+            return refusal
+        query = dict(request.query_params)
+        self.explained.append(query)
+        why = self.whys.get(query.get("document") or f"passage {query.get('passage')}")
+        return JSONResponse(why) if why else problem("not-found", 404, "there is no such document or passage")
+
+    async def _find_leaks(self, request: Request) -> Response:
+        self.operator_headers.append(dict(request.headers))
+        if self._token(request) != OPERATOR_TOKEN:
+            return signed_out()
+        if known := self.refusals.get(request.url.path):
+            return JSONResponse(known, status_code=known["status"])
+        return StreamingResponse(self._selftest(), media_type="text/event-stream")
+
+    async def _selftest(self) -> AsyncIterator[str]:
+        try:
+            for number, event in enumerate(self.selftest, 1):
+                if self.hold and number == len(self.selftest):
+                    await asyncio.to_thread(self.hold.wait, 20)
+                yield _event(*event)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.left += 1
+            raise
 
     def _refusal(self, request: Request, *, right: str = "read") -> Response | None:
         person = self._person(request)

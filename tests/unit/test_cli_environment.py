@@ -1,5 +1,7 @@
 """Which process is given what: least is best."""
 
+import json
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -168,3 +170,23 @@ def test_without_its_users_password_a_command_says_what_is_missing(tmp_path: Pat
 def test_a_missing_package_is_told_with_what_to_do() -> None:
     with pytest.raises(Exception, match="not installed: no_such_package; run `make install`"):
         table.check_packages(["json", "no_such_package"])
+
+
+def test_the_operators_button_runs_this_machines_self_test_with_what_it_needs_and_no_key(tmp_path: Path) -> None:
+    ours = {"SLUICE_PAGE_PORT": "7999", "SLUICE_REDIS_URL": "redis://elsewhere:6379/0"}
+    environment = programs(tmp_path, **ours)["gateway"].environment
+    command = json.loads(environment["SLUICE_SELFTEST_COMMAND"])
+    assert command == [sys.executable, "-m", "sluice.cli", "selftest", "leaks", "--json"]
+    found = json.loads(environment["SLUICE_SELFTEST_ENVIRONMENT"])
+    assert {name: value for name, value in found.items() if name.startswith("SLUICE_")} == {
+        **ours,
+        "SLUICE_STATE_DIR": str(tmp_path),
+    }
+    assert not SECRETS.keys() & found.keys()
+    assert "AWS_SECRET_ACCESS_KEY" not in found
+
+
+def test_nobody_but_the_gateway_is_told_of_it_and_only_sluice_up_says_what_is_run(tmp_path: Path) -> None:
+    extra = {"SLUICE_SELFTEST_COMMAND": '["id"]', "SLUICE_SELFTEST_ENVIRONMENT": "{}"}
+    assert owners(tmp_path, "SLUICE_SELFTEST_COMMAND", **extra) == {"gateway"}
+    assert "id" not in json.loads(programs(tmp_path, **extra)["gateway"].environment["SLUICE_SELFTEST_COMMAND"])

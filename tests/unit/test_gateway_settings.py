@@ -61,3 +61,19 @@ def test_the_gateway_has_the_keys_of_both_levels(monkeypatch: pytest.MonkeyPatch
         Level.EXTERNAL: (tmp_path / "other.key",),
         Level.INTERNAL: (tmp_path / "keys" / "level-internal.key",),
     }
+
+
+def test_the_self_tests_command_and_environment_are_read_as_json_and_shown_in_no_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SLUICE_SELFTEST_COMMAND", '["sluice", "selftest", "a b; id"]')
+    monkeypatch.setenv("SLUICE_SELFTEST_ENVIRONMENT", '{"SLUICE_REDIS_URL": "redis://:secret@here/0"}')
+    settings = GatewaySettings()
+    assert settings.selftest_command == ("sluice", "selftest", "a b; id")
+    assert settings.selftest_child_environment == {"SLUICE_REDIS_URL": "redis://:secret@here/0"}
+    assert "secret@here" not in repr(settings)
+
+
+def test_without_a_command_there_is_no_self_test_to_start() -> None:
+    assert GatewaySettings().selftest_command == ()
+    assert GatewaySettings().selftest_child_environment == {}

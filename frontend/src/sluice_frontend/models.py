@@ -31,6 +31,10 @@ class Person(Answered):
     def may_search_logs(self) -> bool:
         return self.may("logs") and self.clearance == "INTERNAL"
 
+    @property
+    def may_explain_access(self) -> bool:
+        return self.may("admin") and self.clearance == "INTERNAL"
+
 
 class SignedIn(Answered):
     access_token: str
@@ -77,7 +81,10 @@ class Conversation(Answered):
 
 
 class ChatEvent(Answered):
-    """One event of a chat; `data` is shaped by `name` (accepted, stage, sources, token, restart, done, error)."""
+    """One event of a chat; `data` is shaped by `name` (accepted, stage, sources, token, restart, done, error).
+
+    Of the self-test: progress, report, error.
+    """
 
     name: str
     data: dict[str, Any]
@@ -123,6 +130,7 @@ class Document(Answered):
     id: str
     title: str
     access_level: Level
+    name: str = ""
     state: str = ""
     chunk_count: int | None = None
 
@@ -161,6 +169,76 @@ class LogPage(Answered):
     hits: tuple[LogHit, ...] = ()
     warnings: tuple[str, ...] = ()
     histogram: tuple[Bucket, ...] | None = None
+
+
+class AccessRecord(Answered):
+    """A record of the audit log; a retrieval's `target` is its question's request."""
+
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    detail: dict[str, Any] = {}
+
+
+class Why(Answered):
+    """Why somebody may see a document or fix now, or not; no level: it is gone. Records, the newest first."""
+
+    person: str
+    clearance: Level
+    document: str
+    access_level: Level | None = None
+    may_see: bool
+    rule: str
+    given: tuple[AccessRecord, ...] = ()
+    changes: tuple[AccessRecord, ...] = ()
+
+
+class Sighting(Answered):
+    asker: str
+    call: str
+    canary: str
+
+
+class Trespass(Answered):
+    asker: str
+    call: str
+    status: int
+
+
+class Way(Answered):
+    """One way in: how often it was asked, and what came of it. Nothing of it was shown where it is `untried`."""
+
+    way: str
+    requests: int = 0
+    seen: tuple[Sighting, ...] = ()
+    trespasses: tuple[Trespass, ...] = ()
+    untried: tuple[str, ...] = ()
+
+    @property
+    def leaked(self) -> bool:
+        return bool(self.seen or self.trespasses)
+
+    @property
+    def held(self) -> bool:
+        return not (self.leaked or self.untried)
+
+
+class LeakReport(Answered):
+    ways: int
+    canaries_seen: int
+    trespasses: int
+    untried: int
+    lost: tuple[str, ...] = ()
+    tried: tuple[Way, ...] = ()
+
+    @property
+    def leaks(self) -> bool:
+        return bool(self.canaries_seen or self.trespasses or self.lost)
+
+    @property
+    def clean(self) -> bool:
+        return not (self.leaks or self.untried)
 
 
 class FieldError(Answered):

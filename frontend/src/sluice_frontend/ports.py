@@ -16,6 +16,7 @@ from sluice_frontend.models import (
     LogPage,
     Person,
     SignedIn,
+    Why,
 )
 
 
@@ -68,12 +69,24 @@ class Gateway(Protocol):
 
     async def job(self, token: str, job_id: str) -> Job: ...
 
-    async def documents(self, token: str) -> list[Document]: ...
+    async def documents(self, token: str, name: str = "") -> list[Document]:
+        """All, or those with this in their names."""
+        ...
 
     async def delete_document(self, token: str, document_id: str) -> None: ...
 
     async def teach(self, token: str, question: str, answer: str, access_level: str) -> Fix: ...
 
     async def fix(self, token: str, fix_id: str) -> Fix: ...
+
+    async def people(self, token: str, email: str) -> list[Person]: ...
+
+    async def explain(self, token: str, person_id: str, *, document: str = "", passage: str = "") -> Why:
+        """Of a document or a passage."""
+        ...
+
+    def find_leaks(self, operator_token: str) -> AbstractAsyncContextManager[AsyncIterator[ChatEvent]]:
+        """Runs the leak self-test, as long as somebody listens."""
+        ...
 
     async def search_logs(self, token: str, search: LogSearch) -> LogPage: ...

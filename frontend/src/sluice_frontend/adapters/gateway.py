@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import httpx2
@@ -22,6 +22,7 @@ from sluice_frontend.models import (
     Person,
     Problem,
     SignedIn,
+    Why,
 )
 from sluice_frontend.ports import Credentials, LogSearch, Reply
 
@@ -62,15 +63,18 @@ class HttpGateway:
     async def person(self, token: str) -> Person:
         return _parsed(Person, await self._call("GET", "/api/v1/me", token))
 
-    @asynccontextmanager
-    async def ask(
+    def ask(
         self, token: str, question: str, conversation_id: str | None
-    ) -> AsyncGenerator[AsyncIterator[ChatEvent]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[ChatEvent]]:
         body = {"question": question} | ({"conversation_id": conversation_id} if conversation_id else {})
+        return self._stream("/api/v1/chat", token, json=body)
+
+    @asynccontextmanager
+    async def _stream(self, path: str, token: str, **content: Any) -> AsyncGenerator[AsyncIterator[ChatEvent]]:
         timeout = httpx2.Timeout(30, connect=5, read=_SILENCE_SECONDS)
         try:
             async with self._client.sse(
-                "/api/v1/chat", method="POST", json=body, headers=_bearer(token), timeout=timeout
+                path, method="POST", headers=_bearer(token), timeout=timeout, **content
             ) as source:
                 await _raise_for_problem(source.response)
                 yield _events(source)
@@ -101,8 +105,9 @@ class HttpGateway:
     async def job(self, token: str, job_id: str) -> Job:
         return _parsed(Job, await self._call("GET", f"/api/v1/knowledge/jobs/{_segment(job_id)}", token))
 
-    async def documents(self, token: str) -> list[Document]:
-        found = await self._call("GET", "/api/v1/knowledge/documents", token, params={"limit": _PAGE_SIZE})
+    async def documents(self, token: str, name: str = "") -> list[Document]:
+        query = {"limit": _PAGE_SIZE} | ({"name": name} if name else {})
+        found = await self._call("GET", "/api/v1/knowledge/documents", token, params=query)
         return _parsed(Listing[Document], found).items
 
     async def delete_document(self, token: str, document_id: str) -> None:
@@ -114,6 +119,16 @@ class HttpGateway:
 
     async def fix(self, token: str, fix_id: str) -> Fix:
         return _parsed(Fix, await self._call("GET", f"/api/v1/knowledge/fixes/{_segment(fix_id)}", token))
+
+    async def people(self, token: str, email: str) -> list[Person]:
+        return _parsed(Listing[Person], await self._call("GET", "/api/v1/people", token, params={"email": email})).items
+
+    async def explain(self, token: str, person_id: str, *, document: str = "", passage: str = "") -> Why:
+        query = {"person": person_id} | ({"passage": passage} if passage else {"document": document})
+        return _parsed(Why, await self._call("GET", "/api/v1/audit/explain", token, params=query))
+
+    def find_leaks(self, operator_token: str) -> AbstractAsyncContextManager[AsyncIterator[ChatEvent]]:
+        return self._stream("/api/v1/selftest/leaks", operator_token)
 
     async def search_logs(self, token: str, search: LogSearch) -> LogPage:
         body = {
@@ -154,8 +169,11 @@ def _segment(identifier: str) -> str:
 
 
 async def _events(source: httpx2.EventSource) -> AsyncIterator[ChatEvent]:
-    async for event in source:
-        yield ChatEvent.model_validate({"name": event.event, "data": event.json()})
+    try:
+        async for event in source:
+            yield ChatEvent.model_validate({"name": event.event, "data": event.json()})
+    except httpx2.HTTPError as error:
+        raise _unreachable() from error
 
 
 async def _raise_for_problem(response: httpx2.Response) -> None:

@@ -6,6 +6,7 @@ import gradio as gr
 
 from sluice_frontend.errors import GatewayError
 from sluice_frontend.models import Person
+from sluice_frontend.page.access import AccessTab
 from sluice_frontend.page.chat import ChatTab
 from sluice_frontend.page.documents import DocumentsTab
 from sluice_frontend.page.events import skip, visible
@@ -28,10 +29,12 @@ def create_page(settings: Settings, *, gateway: Gateway, seal: SessionSeal) -> g
                 documents = DocumentsTab(gateway, token_of)
             with gr.Tab("Logs", id="logs", visible=False) as logs_tab:
                 LogsTab(gateway, token_of)
+            with gr.Tab("Access", id="access", visible=False) as access_tab:
+                AccessTab(gateway, token_of)
         page.load(
             _greeting(gateway, token_of),
             None,
-            [header, documents_tab, logs_tab, chat.correction],
+            [header, documents_tab, logs_tab, access_tab, chat.correction],
             show_progress="hidden",
         )
         page.load(chat.resume, None, chat.resumed, show_progress="hidden")
@@ -52,12 +55,12 @@ def _greeting(gateway: Gateway, token_of: TokenOf) -> Any:
         try:
             person = await gateway.person(token_of(request))
         except GatewayError as error:
-            return render_refusal(error.problem), skip(), skip(), skip()
+            return render_refusal(error.problem), *(skip() for _ in range(4))
         return render_header(person), *_shown(person)
 
     return greet
 
 
 def _shown(person: Person) -> tuple[Any, ...]:
-    allowed = (person.may("upload"), person.may_search_logs, person.may("teach"))
+    allowed = (person.may("upload"), person.may_search_logs, person.may_explain_access, person.may("teach"))
     return tuple(visible(shown) for shown in allowed)

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from gateway import problems
 from gateway.adapters.index_tasks import RedisIndexTasks
+from gateway.adapters.selftest_process import SelftestProcess
 from gateway.adapters.sql_accounts import SqlAccounts
 from gateway.adapters.sql_audit import SqlAuditLog
 from gateway.adapters.sql_backlog import SqlBacklog
@@ -69,12 +70,14 @@ from gateway.routes import (
     logs,
     offers,
     operators,
+    selftest,
     system,
     trail,
     uploads,
 )
 from gateway.routes.streaming import stopping
 from gateway.search_logs import SearchLogs
+from gateway.selftest import Selftest
 from gateway.services import Services
 from gateway.settings import GatewaySettings
 from gateway.submit import Submit
@@ -126,6 +129,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     app.add_middleware(RequestContext, tracing=adapters.broker.tracing)
     for part in (identity, operators, dead_letters, indexes, keys, chat, conversations, knowledge, offers, fixes, logs):
         app.include_router(part.router)
+    app.include_router(selftest.router)
     app.include_router(trail.chains)
     app.include_router(trail.router)
     app.include_router(uploads.create_router(settings))
@@ -239,6 +243,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
             signer=signer,
             deadline=timedelta(seconds=settings.log_deadline_seconds),
         ),
+        selftest=Selftest(SelftestProcess(settings.selftest_command, settings.selftest_child_environment), audit),
         resend=resend,
         replay=Replay(
             letters=BrokerDeadLetters(adapters.broker),
@@ -294,6 +299,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
         logger.info("service.started")
         yield
         await end(signing, reconciler, dispatcher, relevelling)
+        await services.selftest.close()
         await services.listen.close()
         await adapters.broker.stop()
         await adapters.database.close()

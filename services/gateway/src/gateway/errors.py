@@ -24,6 +24,20 @@ class ConflictError(PermanentError):
     status = HTTPStatus.CONFLICT
 
 
+class NotSetUpError(PermanentError):
+    """The operator's settings leave it out."""
+
+    type = "not-set-up"
+    status = HTTPStatus.CONFLICT
+
+
+class SelftestFailedError(PermanentError):
+    """It came to no report."""
+
+    type = "selftest-failed"
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 class KeyReusedError(PermanentError):
     """An idempotency key stands for one request only."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.errors import NotFoundError
+from gateway.login import SIGN_INS
 from gateway.ports import Accounts, AuditTrail, Catalog, Fixes
 from gateway.records import DocumentState, Person
 from gateway.trail import check_reader
@@ -58,7 +59,7 @@ class ExplainAccess:
         changes = await self.trail.page(admin.tenant.id, _RECORDS, None, target=source_id)
         if source.access_level is None and not given and not changes:
             raise NotFoundError("there is no such document or passage")
-        changes += await self.trail.page(admin.tenant.id, _RECORDS, None, target=person.id)
+        changes += await self.trail.page(admin.tenant.id, _RECORDS, None, target=person.id, without=SIGN_INS)
         may_see, rule = decide(person, source)
         changes.sort(key=lambda record: -record.sequence)
         return Why(person=person, source=source, may_see=may_see, rule=rule, given=given, changes=changes)

@@ -19,6 +19,8 @@ from sluice.access import normalise_email
 
 DEFAULT_TENANT = "default"
 FAILED = "sign-in.failed"
+SIGN_INS = (FAILED, "person.signed-in", "sign-in.needs-password")
+"""The actions that change nobody."""
 _UNKNOWN_DIGITS = 2
 """Of the address's hash, which make 256 records a minute at most."""
 _REFUSED_EACH_SECONDS = 0.5

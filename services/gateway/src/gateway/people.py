@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from gateway.errors import ConflictError, InvalidInputError, NotFoundError
 from gateway.ports import Accounts, AuditLog, Passwords
-from gateway.records import AuditEntry, Person, Tenant
+from gateway.records import AuditEntry, Page, Person, Tenant
 from gateway.tokens import new_id, new_one_time_password
 from sluice.access import Right, normalise_email
 from sluice.errors import AccessDeniedError
@@ -41,6 +41,10 @@ class People:
             await self.accounts.add_person(person, password_hash, one_time=True)
             await self._note(by, "person.added", person, rights=sorted(rights))
         return NewPerson(person=person, one_time_password=password)
+
+    async def of(self, by: Person, page: Page, email: str | None) -> list[Person]:
+        """Those of the tenant, or whoever has the address. Raises InvalidInputError: it is none."""
+        return await self.accounts.people(by.tenant.id, page, email=_address(email) if email is not None else None)
 
     async def find(self, by: Person, person_id: str) -> Person:
         """Raises NotFoundError, also for another tenant's."""
@@ -78,13 +82,21 @@ class People:
 
 
 def _new_person(tenant: Tenant, email: str, rights: frozenset[Right]) -> Person:
+    return Person(
+        id=new_id(),
+        tenant=tenant,
+        email=_address(email),
+        email_verified=True,
+        rights=rights,
+        created_at=datetime.now(UTC),
+    )
+
+
+def _address(email: str) -> str:
     try:
-        address = normalise_email(email)
+        return normalise_email(email)
     except ValueError as error:
         raise InvalidInputError("email", str(error)) from error
-    return Person(
-        id=new_id(), tenant=tenant, email=address, email_verified=True, rights=rights, created_at=datetime.now(UTC)
-    )
 
 
 def _may_grant(by: Person | None, person: Person, rights: frozenset[Right]) -> None:

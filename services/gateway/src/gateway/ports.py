@@ -1,9 +1,9 @@
 """What the use cases need from outside."""
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.records import (
     Answer,
@@ -57,7 +57,10 @@ class Accounts(Protocol):
         ...
 
     async def person(self, person_id: str) -> Person | None: ...
-    async def people(self, tenant_id: str, page: Page) -> list[Person]: ...
+    async def people(self, tenant_id: str, page: Page, *, email: str | None = None) -> list[Person]:
+        """The tenant's, or the one of this address."""
+        ...
+
     async def credentials(self, email: str) -> list[Credentials]: ...
 
     async def set_password(self, person_id: str, password_hash: str) -> None:
@@ -179,7 +182,11 @@ class Catalog(Protocol):
         ...
 
     async def document(self, tenant_id: str, document_id: str) -> Document | None: ...
-    async def documents(self, tenant_id: str, levels: Sequence[Level], page: Page) -> list[Document]: ...
+    async def documents(
+        self, tenant_id: str, levels: Sequence[Level], page: Page, *, name: str | None = None
+    ) -> list[Document]:
+        """Those of the levels; with `name` those alone whose file name, address or title has it in it."""
+        ...
 
     async def delete(self, document_id: str, job: Job) -> tuple[Document, Job] | None:
         """Marks the document as being deleted, and gives it as it is now with the job on that generation.
@@ -348,6 +355,17 @@ class AuditLog(Protocol):
         ...
 
 
+class LeakSelftest(Protocol):
+    @property
+    def there(self) -> bool:
+        """Whether there is one to run."""
+        ...
+
+    async def __call__(self, tell: Callable[[str], None]) -> dict[str, Any]:
+        """The report, after a line for each step. Cancelled, it clears up first. Raises SelftestFailedError."""
+        ...
+
+
 class AuditTrail(Protocol):
     """The same, to be read."""
 
@@ -372,8 +390,9 @@ class AuditTrail(Protocol):
         action: str | None = None,
         actor: str | None = None,
         target: str | None = None,
+        without: Collection[str] = (),
     ) -> list[AuditRecord]:
-        """The newest records of the tenant, of one action, actor or target if these are given."""
+        """The newest records of the tenant, of one action, actor or target if given; some actions left out."""
         ...
 
     async def retrievals(

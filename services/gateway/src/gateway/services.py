@@ -29,6 +29,7 @@ from gateway.relevel import Relevel
 from gateway.replay import Replay
 from gateway.resend import Resend
 from gateway.search_logs import SearchLogs
+from gateway.selftest import Selftest
 from gateway.settings import GatewaySettings
 from gateway.submit import Submit
 from gateway.teach import Teach
@@ -66,6 +67,7 @@ class Services:
     fixes: Fixes
     teach: Teach
     search_logs: SearchLogs
+    selftest: Selftest
     resend: Resend
     replay: Replay
     explain: Explain

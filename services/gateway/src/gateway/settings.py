@@ -84,6 +84,15 @@ class GatewaySettings(CommonSettings, KeySettings):
     )
     idempotency_days: float = Field(default=7, gt=0, description="How long an Idempotency-Key is remembered.")
 
+    selftest_command: tuple[str, ...] = Field(
+        default=(),
+        description="Command of the leak self-test, as a JSON list, for the operators' button; no shell reads it. "
+        "`sluice up` sets it; without it the button says what to run instead.",
+    )
+    selftest_environment: dict[str, SecretStr] | None = Field(
+        default=None, description="All that this command finds in its environment, as JSON; `sluice up` sets it."
+    )
+
     @field_validator("admin_email")
     @classmethod
     def _one_form(cls, value: str) -> str:
@@ -99,6 +108,11 @@ class GatewaySettings(CommonSettings, KeySettings):
         if len(set(password)) < 5 or password.lower() == self.admin_email:
             raise ValueError("SLUICE_ADMIN_PASSWORD is too easy to guess: choose another, or leave it out")
         return self
+
+    @property
+    def selftest_child_environment(self) -> dict[str, str]:
+        """Nothing of the gateway's own."""
+        return {name: value.get_secret_value() for name, value in (self.selftest_environment or {}).items()}
 
     @property
     def sql_url(self) -> str:

@@ -1,5 +1,7 @@
 """Which process is given which part of the environment: nothing that it could leak without need."""
 
+import json
+import sys
 from collections.abc import Mapping
 
 from sluice.access import Level
@@ -37,11 +39,26 @@ _SET_HERE = (
     "SLUICE_CHROMA_",
     "SLUICE_REDIS_",
     "SLUICE_API_KEY",
+    "SLUICE_SELFTEST_",
     "SLUICE_INTERNAL_KEY",
     "SLUICE_EXTERNAL_KEY",
     "SLUICE_INTERNAL_USER",
     "SLUICE_EXTERNAL_USER",
 )
+
+_OF_SELFTEST = (
+    "SLUICE_HOST",
+    "SLUICE_GATEWAY_URL",
+    "SLUICE_GATEWAY_PORT",
+    "SLUICE_PAGE_PORT",
+    "SLUICE_VALKEY_PORT",
+    "SLUICE_REDIS_URL",
+    "SLUICE_REDIS_USER",
+    "SLUICE_REDIS_USERS",
+    "SLUICE_REDIS_PASSWORD_FILE",
+    "SLUICE_REDIS_CA_FILE",
+)
+_SELFTEST = (sys.executable, "-m", "sluice.cli", "selftest", "leaks", "--json")
 
 
 def base(environment: Mapping[str, str]) -> dict[str, str]:
@@ -69,7 +86,16 @@ def of_service(name: str, lane: Level | None, settings: CliSettings, environment
     }
     given |= {variable: environment[variable] for variable in _vendor(name, environment) if variable in environment}
     given |= _levels(name, lane, settings, environment)
+    if name == "gateway":
+        given |= _selftest(settings, environment)
     return given | ({"SLUICE_LANE": lane.value} if lane else {})
+
+
+def _selftest(settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """What the operators' button runs: a command of this machine, which finds its token and passwords in the keys."""
+    found = {name: environment[name] for name in _OF_SELFTEST if name in environment}
+    own = base(environment) | found | {"SLUICE_STATE_DIR": str(settings.state.root)}
+    return {"SLUICE_SELFTEST_COMMAND": json.dumps(_SELFTEST), "SLUICE_SELFTEST_ENVIRONMENT": json.dumps(own)}
 
 
 def _of_page(settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:

@@ -106,13 +106,10 @@ def _keys(state: StateFolder, users: LaneUsers, key_files: Mapping[Level, tuple[
             _give(file, internal.uid, external.gid, 0o640)
         else:
             _give(file, internal.uid, internal.gid, 0o600)
-    if state.redis_acl.exists():
-        _give(state.redis_acl, internal.uid, internal.gid, 0o600)
-    for process in processes():
-        user = users.of(process.lane)
-        password = state.redis_password(process.user)
-        if password.exists():
-            _give(password, user.uid, user.gid, 0o600)
+    lanes = {process.user: process.lane for process in processes()}
+    for file in _files(state.redis_users):  # the operator's too: the gateway starts the self-test for them
+        user = users.of(lanes.get(file.stem))
+        _give(file, user.uid, user.gid, 0o600)
 
 
 def _data(state: StateFolder, users: LaneUsers) -> None:

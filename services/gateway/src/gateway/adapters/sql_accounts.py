@@ -58,8 +58,9 @@ class SqlAccounts:
             row = (await connection.execute(_PERSON.where(people.c.id == person_id))).mappings().first()
         return _person(row) if row else None
 
-    async def people(self, tenant_id: str, page: Page) -> list[Person]:
+    async def people(self, tenant_id: str, page: Page, *, email: str | None = None) -> list[Person]:
         query = newest_first(_PERSON.where(people.c.tenant_id == tenant_id), people.c.created_at, people.c.id, page)
+        query = query if email is None else query.where(people.c.email == email)
         async with self._database.read() as connection:
             return [_person(row) for row in (await connection.execute(query)).mappings()]
 

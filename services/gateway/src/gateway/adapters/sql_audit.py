@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from itertools import groupby
@@ -92,9 +92,10 @@ class SqlAuditLog:
         action: str | None = None,
         actor: str | None = None,
         target: str | None = None,
+        without: Collection[str] = (),
     ) -> list[AuditRecord]:
-        """The newest records of the tenant, of one action, actor or target if these are given."""
-        query = select(audit).where(audit.c.chain == tenant_id)
+        """The newest records of the tenant, of one action, actor or target if given; some actions left out."""
+        query = select(audit).where(audit.c.chain == tenant_id, audit.c.action.not_in(without))
         for column, value in ((audit.c.action, action), (audit.c.actor, actor), (audit.c.target, target)):
             query = query if value is None else query.where(column == value)
         if before is not None:

@@ -94,8 +94,13 @@ class SqlCatalog:
             row = (await connection.execute(query)).mappings().first()
         return document_of(row) if row else None
 
-    async def documents(self, tenant_id: str, levels: Sequence[Level], page: Page) -> list[Document]:
+    async def documents(
+        self, tenant_id: str, levels: Sequence[Level], page: Page, *, name: str | None = None
+    ) -> list[Document]:
         visible = select(documents).where(documents.c.tenant_id == tenant_id, documents.c.access_level.in_(levels))
+        if name is not None:
+            named = [column.icontains(name, autoescape=True) for column in (documents.c.name, documents.c.title)]
+            visible = visible.where(or_(*named))
         query = newest_first(visible, documents.c.created_at, documents.c.id, page)
         async with self._database.read() as connection:
             return [document_of(row) for row in (await connection.execute(query)).mappings()]

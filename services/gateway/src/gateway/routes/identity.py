@@ -4,7 +4,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import Field, StringConstraints
 
 from gateway.login import Attempt, login, logout
@@ -95,8 +95,13 @@ async def post_person(body: PersonIn, admin: Admin, services: ServicesIn) -> New
 
 
 @router.get("/people")
-async def get_people(admin: Admin, services: ServicesIn, page: PageIn) -> Listing[PersonOut]:
-    people = await services.accounts.people(admin.tenant.id, page)
+async def get_people(
+    admin: Admin,
+    services: ServicesIn,
+    page: PageIn,
+    email: Annotated[Email | None, Query(description="Who has this address, if anybody.")] = None,
+) -> Listing[PersonOut]:
+    people = await services.people.of(admin, page, email)
     return listing(people, page, person_out, lambda person: (person.created_at, person.id))
 
 

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from gateway.records import ApiKey, Document, DocumentState, Job, Person
 from gateway.routes.dependencies import DocumentReader, Present, PresentUploader, ServicesIn, Uploader
-from gateway.routes.schemas import Body, IdPath, LevelIn, Listing, Output, PageIn, listing
+from gateway.routes.schemas import Body, IdPath, LevelIn, Listing, Output, PageIn, Text, listing
 from gateway.routes.streaming import EVENT_STREAM, event_stream
 from gateway.services import Services
 from sluice.access import Level
@@ -22,6 +22,9 @@ from sluice.replies import Event
 
 router = APIRouter(prefix="/api/v1/knowledge", tags=["knowledge"])
 _LOOK_SECONDS = 0.25
+NamedIn = Annotated[
+    Text | None, Query(max_length=300, description="Those alone with this in their file name, address or title.")
+]
 
 
 class Progress(Output):
@@ -95,8 +98,10 @@ async def get_job_events(job_id: IdPath, uploader: PresentUploader, services: Se
 
 
 @router.get("/documents")
-async def get_documents(reader: DocumentReader, services: ServicesIn, page: PageIn) -> Listing[DocumentOut]:
-    rows = await services.catalog.documents(reader.tenant.id, reader.clearance.readable, page)
+async def get_documents(
+    reader: DocumentReader, services: ServicesIn, page: PageIn, name: NamedIn = None
+) -> Listing[DocumentOut]:
+    rows = await services.catalog.documents(reader.tenant.id, reader.clearance.readable, page, name=name)
     return listing(rows, page, document_out, lambda row: (row.created_at, row.id))
 
 

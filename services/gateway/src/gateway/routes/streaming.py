@@ -1,13 +1,13 @@
 """Server-sent events out, and answers that stop when their client is gone."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from fastapi import Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from sluice.replies import Event
 
@@ -19,18 +19,30 @@ EVENT_STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-def event_stream(events: AsyncIterator[Event], heartbeat_seconds: float) -> EventSourceResponse:
-    """The events as text/event-stream, with a comment after each silence."""
-    return _EventStream(
+def event_stream(
+    events: AsyncIterator[Event], heartbeat_seconds: float, *, left: Callable[[], object] = lambda: None
+) -> EventSourceResponse:
+    """The events as text/event-stream, with a comment after each silence; `left` is called when it is over."""
+    stream = _EventStream(
         _frames(events),
         ping=heartbeat_seconds,
         ping_message_factory=lambda: ServerSentEvent(comment="still here", sep="\n"),
         sep="\n",
     )
+    stream.left = left
+    return stream
 
 
 class _EventStream(EventSourceResponse):
     """Without a time limit for each event, which would cost more than the event: a dead connection ends by itself."""
+
+    left: Callable[[], object]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.left()
 
     async def _send_with_timeout(self, send: Send, message: Message) -> None:
         await send(message)

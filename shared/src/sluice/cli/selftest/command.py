@@ -1,6 +1,8 @@
 """`sluice selftest leaks`."""
 
+import itertools
 import json
+import signal
 from typing import Annotated
 
 import typer
@@ -10,6 +12,7 @@ from sluice.cli.gateway import operator_token
 from sluice.cli.selftest.record import Record
 from sluice.cli.selftest.run import Report, run
 from sluice.cli.selftest.stage import open_stage
+from sluice.cli.selftest.ways import WAYS
 from sluice.cli.settings import CliSettings
 
 Url = Annotated[str | None, typer.Option(help="The gateway; by default the one on this machine.")]
@@ -34,7 +37,10 @@ def selftest_leaks(
         stage.redis_url = redis_url or (settings.redis if ours else None)
         stage.page_url = page or (f"http://{settings.reachable_host}:{settings.page_port}" if ours else None)
         stage.wait_seconds = wait
-        report = run(stage, lambda record: console.print(_line(record), markup=False))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends it early leaves nothing planted either
+        number = itertools.count(1)
+        console.print("planting")
+        report = run(stage, lambda record: console.print(f"{next(number)}/{len(WAYS)} {_line(record)}", markup=False))
     if as_json:
         print(json.dumps(report.as_json()))
     else:

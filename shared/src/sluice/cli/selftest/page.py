@@ -21,6 +21,7 @@ _CONFIG = re.compile(r"window\.gradio_config = (\{.*?\});</script>")
 _TIMEOUT_SECONDS = 60
 _AT_ONCE = 8
 _ASKERS = ("EXTERNAL reader", "INTERNAL admin of another tenant", "nobody")
+_PERSON = "Person"
 _STOLEN = ("document_id", "job_id", "conversation_id", "answer_id")
 
 
@@ -31,6 +32,8 @@ class _Page:
     functions: Sequence[dict[str, Any]] = ()
     chosen: Sequence[tuple[int, Any]] = ()
     """The value of each list, by the component's number: another is refused before the function is called."""
+    people: Sequence[int] = ()
+    """The fields that name a person."""
 
 
 def attempt(stage: Stage, record: Record) -> None:
@@ -43,6 +46,7 @@ def attempt(stage: Stage, record: Record) -> None:
             with httpx2.Client(base_url=stage.page_url, timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
                 page = _sign_in(client, asker, record) or page
                 replies = _call_all(client, asker, record, page, stage)
+                _operate(client, asker, record)
         except httpx2.HTTPError as error:
             raise CannotTryError(f"the page does not answer: {type(error).__name__}") from error
         allowed = [canary for canary in stage.canaries if asker.may_have(canary)]
@@ -67,6 +71,7 @@ def _read(config: dict[str, Any]) -> _Page:
     return _Page(
         [function for function in config["dependencies"] if function["backend_fn"]],
         [(part["id"], part["props"].get("value")) for part in lists],
+        [part["id"] for part in config["components"] if part["props"].get("label") == _PERSON],
     )
 
 
@@ -74,7 +79,8 @@ def _call_all(client: httpx2.Client, asker: Asker, record: Record, page: _Page, 
     question = stage.of(stage.host.tenant, "document", Level.INTERNAL).question
     stolen = [thing for name in _STOLEN for thing in stage.forbidden_things(asker, name)[-1:]]
     names = [f"{function['api_name']} of the page" for function in page.functions for _ in stolen]
-    bodies = [_sent(page, function, thing, question) for function in page.functions for thing in stolen]
+    fill = partial(_sent, page, person=stage.host.id, question=question)
+    bodies = [fill(function, thing) for function in page.functions for thing in stolen]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         replies = list(pool.map(partial(_called, client), bodies))
     for name, reply in zip(names, replies, strict=True):
@@ -82,13 +88,16 @@ def _call_all(client: httpx2.Client, asker: Asker, record: Record, page: _Page, 
     return replies
 
 
-def _sent(page: _Page, function: dict[str, Any], thing: Thing, question: str) -> dict[str, Any]:
+def _sent(page: _Page, function: dict[str, Any], thing: Thing, *, person: str, question: str) -> dict[str, Any]:
     """The question in the first field, the id in all others and in the event that the browser would tell.
+
+    Where a person is to be named, somebody is, and the id stands in all other fields.
 
     A choice among buttons is given the id too, which it does not have: so nothing is taught.
     """
-    values: Iterator[str] = iter((question,))
-    chosen = dict(page.chosen)
+    named = dict.fromkeys(page.people, person)
+    values: Iterator[str] = iter(() if named.keys() & set(function["inputs"]) else (question,))
+    chosen = {**dict(page.chosen), **named}
     data = [chosen[part] if part in chosen else next(values, thing.id) for part in function["inputs"]]
     job = {"job_id": thing.id, "document_id": thing.id, "name": "stolen"}
     return {
@@ -110,3 +119,14 @@ def _called(client: httpx2.Client, sent: dict[str, Any]) -> Reply:
     except httpx2.RemoteProtocolError:  # Gradio breaks off the stream of a session that it does not know
         return Reply(joined.status_code, joined.content, "")
     return Reply(shown.status_code, shown.content, "")
+
+
+def _operate(client: httpx2.Client, asker: Asker, record: Record) -> None:
+    """The operators' page is open to all, and does nothing without their token."""
+    token = asker.http.headers.get("Authorization", "").removeprefix("Bearer ") or "guessed"
+    for method, path, sent in (("GET", "/operator", {}), ("POST", "/operator/leaks", {"token": token})):
+        reply = client.request(method, path, data=sent)
+        told = Reply(reply.status_code, reply.content, str(reply.headers))
+        record.found(asker, f"{method} {path} of the page", told)
+        if sent:
+            record.refused(asker, f"{method} {path} of the page", told)

@@ -63,7 +63,6 @@ def _document(stage: Stage, admin: Asker, canary: Canary) -> Callable[[], bool]:
         data={"access_level": canary.level},
     )
     job = made["jobs"][0]
-    stage.ends.later(admin, "DELETE", f"{API}/knowledge/documents/{job['document_id']}")
     for parameter in ("job_id", "document_id"):
         stage.things.append(_thing(canary, parameter, job[parameter]))
 

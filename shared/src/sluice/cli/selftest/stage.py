@@ -1,7 +1,8 @@
 """Two tenants made for the test, their people and keys, and the connections that they call by."""
 
+import json
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +18,7 @@ from sluice.errors import PermanentError, TransientError
 
 PREFIX = "leak-selftest"
 API = "/api/v1"
+_DOCUMENTS = f"{API}/knowledge/documents"
 _DOMAIN = "staff.leak-selftest.example"
 _OUTSIDE = "customers.leak-selftest.example"
 _TIMEOUT_SECONDS = 90
@@ -30,14 +32,27 @@ class Ends(ExitStack):
 
     def later(self, asker: Asker, method: str, path: str) -> None:
         """What is gone already is as good."""
+        self._last(lambda: [ask(asker, method, path).status], f"{method} {path}")
 
+    def documents_of(self, admin: Asker) -> None:
+        """Deletes all that there are then: an upload may be under way when the test is broken off."""
+
+        def delete() -> list[int]:
+            listed = ask(admin, "GET", _DOCUMENTS)
+            found: list[dict[str, str]] = json.loads(listed.body)["items"] if listed.status == HTTPStatus.OK else []
+            ids = [document["id"] for document in found if document["state"] != "deleting"]
+            return [listed.status, *(ask(admin, "DELETE", f"{_DOCUMENTS}/{document_id}").status for document_id in ids)]
+
+        self._last(delete, f"documents of {admin.tenant}")
+
+    def _last(self, undo: Callable[[], Sequence[int]], what: str) -> None:
         def end(_: object, error: BaseException | None, __: object) -> None:
             try:
-                ended = ask(asker, method, path).status < HTTPStatus.INTERNAL_SERVER_ERROR
+                ended = all(status < HTTPStatus.INTERNAL_SERVER_ERROR for status in undo())
             except httpx2.HTTPError:
                 ended = False
             if not ended and error is None:
-                raise TransientError(f"this could not be undone, the gateway is away or broken: {method} {path}")
+                raise TransientError(f"this could not be undone, the gateway is away or broken: {what}")
 
         self.push(end)
 
@@ -93,6 +108,8 @@ def open_stage(url: str, operator_token: str, *, local: bool) -> Generator[Stage
             house.call(operator, "POST", f"{API}/tenants", json=body)
         host = house.person(operator, home, "INTERNAL admin", "host", _DOMAIN, _EVERYTHING)
         neighbour = house.person(operator, other, "INTERNAL admin of another tenant", "host", _DOMAIN, _EVERYTHING)
+        for admin in (host, neighbour):
+            ends.documents_of(admin)
         staff = partial(house.person, operator, home, host=host)
         others = [
             staff("INTERNAL reader", "reader", _DOMAIN, [Right.READ]),

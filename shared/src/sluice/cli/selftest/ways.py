@@ -55,6 +55,7 @@ WAYS: tuple[Way, ...] = (
     _of(
         "documents",
         Call("GET", f"{_KNOWLEDGE}/documents"),
+        Call("GET", f"{_KNOWLEDGE}/documents", {"params": {"name": "."}}),
         Call("GET", f"{_KNOWLEDGE}/documents/{{document_id}}"),
         Call("PATCH", f"{_KNOWLEDGE}/documents/{{document_id}}", body(access_level="EXTERNAL")),
         Call("DELETE", f"{_KNOWLEDGE}/documents/{{document_id}}"),
@@ -121,6 +122,7 @@ WAYS: tuple[Way, ...] = (
         Call("POST", "/api/v1/indexes/verify", body(**_INTERNAL_REBUILD), only_for="operator"),
         Call("GET", "/api/v1/indexes/tasks/{task_id}", fill={"task_id": "1"}),
     ),
+    _of("the self-test at a button", Call("POST", "/api/v1/selftest/leaks", only_for="operator")),
     _of(
         "the audit log",
         Call("GET", "/api/v1/audit"),
