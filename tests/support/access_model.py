@@ -78,6 +78,7 @@ class Running:
 
     def client(self, token: str = "") -> httpx2.Client:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # Without TLS no context for it is made, which takes longer than a request.
         return httpx2.Client(base_url=self.gateway.url, headers=headers, timeout=SECONDS, trust_env=False, verify=False)
 
     def execute(self, statement: str, **values: Any) -> None:
