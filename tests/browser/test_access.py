@@ -1,16 +1,14 @@
 """The operators' page and the tab Access in a real Chromium, before a stand-in for the gateway."""
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.journey import CHROMIUM, PHONE, Site, all_named, chromium, photograph, sign_in, visit
-from tests.conftest import needs
+from tests.browser.journey import PHONE, Site, all_named, photograph, sign_in, visit
 from tests.support.fake_gateway import OPERATOR_TOKEN
-from tests.support.page import PASSWORD, STAFF, Stage, running_page
+from tests.support.page import PASSWORD, STAFF, Stage
 
 pytestmark = pytest.mark.browser
 
@@ -33,19 +31,6 @@ GIVEN |= {"detail": {"scope": SCOPE, "passages": [{"passage_id": "c1", "document
 CHANGE = {"at": "2026-11-21T09:30:00Z", "actor": "a1", "action": "document.classified", "target": "d1", "detail": {}}
 WHY = {"person": "p7", "clearance": "EXTERNAL", "document": "d1", "access_level": "INTERNAL", "may_see": False}
 WHY |= {"rule": "level: it is INTERNAL, and the person's clearance is EXTERNAL", "given": [GIVEN], "changes": [CHANGE]}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    needs("chromium", CHROMIUM.exists())
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running_page(tmp_path_factory.mktemp("page")) as stage:
-        yield stage
 
 
 @pytest.fixture

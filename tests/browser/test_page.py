@@ -10,21 +10,18 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.journey import (
-    CHROMIUM,
     PHONE,
     Site,
     all_named,
     ask,
-    chromium,
     open_first_citation,
     photograph,
     sign_in,
     upload,
     visit,
 )
-from tests.conftest import needs
 from tests.support.fake_gateway import name_number, problem_of
-from tests.support.page import CUSTOMER, PASSWORD, STAFF, Stage, running_page
+from tests.support.page import CUSTOMER, PASSWORD, STAFF, Stage
 
 pytestmark = pytest.mark.browser
 
@@ -47,19 +44,6 @@ HOSTILE = [
 def passage(n: int, **fields: Any) -> dict[str, Any]:
     told = {"n": n, "document_id": f"d{n}", "title": f"handbook-{n}.pdf", "page": n, "offset": 0, "score": 0.9}
     return told | {"access_level": "INTERNAL", "text": REFUNDS, "fix": False} | fields
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    needs("chromium", CHROMIUM.exists())
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with running_page(tmp_path_factory.mktemp("page")) as stage:
-        yield stage
 
 
 @pytest.fixture
