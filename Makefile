@@ -16,7 +16,7 @@ demo: install  ## against the running system: two people, the same questions, tw
 test: install  ## every test
 	$(BIN)/pytest
 
-chaos: install  ## every fault at its full size, well over an hour; the last line is JSON
+chaos: install  ## every fault at its full size, about an hour; the last line is JSON
 	@$(BIN)/python -m tests.chaos
 
 bench: install  ## figures of one benchmark: make bench NAME=consume

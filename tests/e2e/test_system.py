@@ -30,7 +30,7 @@ PUBLIC_APPROVALS = (
     "# Approvals\n\nOur agents look at each refund request; the amount decides who approves the refund.\n"
 )
 FEES = "method,fee,currency\nnetbanking,11.50,INR\nwallet,9.75,INR\ninternational card,43.20,INR\n"
-CONTACTS = "When payouts are down, call the payments desk at extension 4417 at once.\n"
+CONTACTS = "When payouts are down, call the payments desk at extension x-guillemot at once.\n"
 FAQ = (
     "<html><head><title>Help centre</title></head><body><nav>Menu</nav><article><h1>Payouts</h1>"
     "<p>When payouts are down, look at our status page, which is updated every ten minutes.</p>"
@@ -74,7 +74,7 @@ def fix_state(people: People, fix_id: str) -> str:
     ("question", "secret", "file"),
     [
         ("How much may an agent refund alone?", "5,000", "approvals.docx"),
-        ("Whom do I call when payouts are down?", "4417", "contacts.txt"),
+        ("Whom do I call when payouts are down?", "x-guillemot", "contacts.txt"),
         ("What is the fee for an international card?", "43.20", "fees.csv"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_deleted_document_is_no_longer_quoted(changing: People, vendors: Vendo
     address = f"/api/v1/knowledge/documents/{document['id']}"
     wait_for(lambda: changing.internal.http.get(address).status_code == 404, "the document's end")
     answer = changing.internal.ask("Whom do I call when payouts are down?")
-    assert "4417" not in str(answer.events)
+    assert "x-guillemot" not in str(answer.events)
 
 
 def test_a_bad_file_fails_with_its_reason_and_the_good_one_beside_it_is_read(people: People, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tests.support.waiting import until
 
 DOCUMENTS = "/api/v1/knowledge/documents"
 JSON = {"Accept": "application/json"}
-SECRET = "the vault's code is 7319"
+SECRET = "the vault's code is zorilla"
 
 
 async def _becomes_external(gateway: RunningGateway, email: str) -> None:
@@ -100,7 +100,7 @@ async def test_who_becomes_external_is_shown_nothing_that_they_asked_as_internal
         assert all("clearance" in turn["withheld"] for turn in shown["turns"])
         assert (shown["title"], shown["title_withheld"], shown["withheld"]) == ("", True, 2)
         listed = await person.get(f"{CHAT}/conversations")
-        assert "7319" not in listed.text + str(shown)
+        assert "zorilla" not in listed.text + str(shown)
         for asked in (public, secret):
             await _is_withheld(person, asked.request_id)
         asking = asyncio.create_task(all_events(person, "And now?", conversation_id=talk.id))
@@ -116,7 +116,7 @@ async def _is_withheld(person: httpx2.AsyncClient, turn_id: str) -> None:
     for last in ({}, {"Last-Event-ID": "0-0"}, {"Last-Event-ID": "1-0"}):
         answer = await person.get(events, headers=last)
         assert (answer.status_code, answer.json()["type"]) == (403, "urn:sluice:problem:withheld")
-        assert "7319" not in answer.text
+        assert "zorilla" not in answer.text
     assert (await person.post(feedback, json={"verdict": "up"})).status_code == 403
     assert (await person.delete(f"{CHAT}/requests/{turn_id}")).status_code == 403
 
@@ -133,7 +133,7 @@ async def test_a_keyed_question_repeated_after_the_change_tells_nothing(
         await _becomes_external(gateway, "mover@razorpay.com")
         again = await person.post(CHAT, json=body, headers=headers)
     assert (again.status_code, again.json()["type"]) == (403, "urn:sluice:problem:withheld")
-    assert "7319" not in again.text
+    assert "zorilla" not in again.text
 
 
 async def test_a_stream_that_runs_and_an_answer_that_is_waited_for_end_when_their_reader_becomes_external(
@@ -256,4 +256,4 @@ async def test_a_question_that_failed_is_told_again_without_what_its_log_quotes(
         path = f"{CHAT}/requests/{asked.request_id}/events"
         again = [event async for event in events_of(await customer.get(path))]
     assert [name for name, _, _ in again] == ["accepted", "error"]
-    assert "7319" not in str(again)
+    assert "zorilla" not in str(again)

@@ -71,6 +71,19 @@ async def test_an_internal_person_finds_both_levels_and_an_external_one_the_exte
     assert found.score == pytest.approx(0.9 / (0.9**2 + 0.1**2) ** 0.5, abs=1e-4)
 
 
+async def test_the_first_row_of_a_tenant_is_found_at_once_by_who_has_just_looked(
+    index: Index, servers: dict[Level, ChromaServer], tenant: str, tmp_path: Path
+) -> None:
+    """Else "takes effect with the next question" would be untrue for the first correction."""
+    scope = passport(tenant=tenant, clearance=INTERNAL).scope
+    urls = {level: server.url for level, server in servers.items()}
+    writer = Index(urls, keyring(tmp_path), "test/model")
+    assert (await index.find_fixes(scope, [1.0, 0.0], 5)).passages == []
+    fix = Fix(fix_id="f", question="What is the code?", answer=SECRET, access_level=INTERNAL)
+    await writer.put_fix(scope, INTERNAL, fix, (1.0, 0.0))
+    assert [found.text for found in (await index.find_fixes(scope, [1.0, 0.0], 5)).passages] == [SECRET]
+
+
 async def test_another_tenant_finds_nothing(index: Index, tenant: str) -> None:
     """case 8: whoever asks, only rows of their own tenant are read."""
     await index.upsert(passport(tenant=tenant, clearance=INTERNAL).scope, INTERNAL, [chunk("secret", SECRET)])

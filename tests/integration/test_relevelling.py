@@ -37,7 +37,7 @@ from tests.support.waiting import until
 from tests.support.whole import Whole
 
 DOCUMENTS, JOBS, FIXES = (f"/api/v1/knowledge/{name}" for name in ("documents", "jobs", "fixes"))
-SECRET = "The vault code is 7319."
+SECRET = "The vault code is zorilla."
 QUESTION = "What is the vault code?"
 
 
@@ -101,19 +101,19 @@ async def test_nobody_external_is_told_of_a_document_after_it_was_acknowledged_t
         made = await _upload(admin, "vault.txt", SECRET)
         await _ended(admin, made["job_id"])
         asking = [asyncio.create_task(ask_on()) for _ in range(2)]
-        await until(lambda: any("7319" in told for told in heard), seconds=90, what="an answer that quotes it")
+        await until(lambda: any("zorilla" in told for told in heard), seconds=90, what="an answer that quotes it")
         job = (await _relevel(admin, made["document_id"], "INTERNAL")).json()
         await _ended(admin, job["job_id"])
         heard.clear()
         await until(lambda: len(heard) >= 4, seconds=120, what="questions after the acknowledgement")
         for task in asking:
             task.cancel()
-        assert "7319" not in str(heard)
-        assert "7319" in str(await all_events(admin, QUESTION))
+        assert "zorilla" not in str(heard)
+        assert "zorilla" in str(await all_events(admin, QUESTION))
         assert (await customer.get(DOCUMENTS)).json()["items"] == []
         listed = (await customer.get(f"{CHAT}/conversations", params={"limit": 100})).json()["items"]
         shown = [await customer.get(f"{CHAT}/conversations/{item['id']}") for item in listed]
-        assert "7319" not in "".join(answer.text for answer in shown)
+        assert "zorilla" not in "".join(answer.text for answer in shown)
     await _nothing_is_left(whole, made["document_id"])
 
 
@@ -131,14 +131,10 @@ async def test_a_document_that_is_declassified_is_found_by_everyone_and_keeps_no
     async with customer, await whole.admin() as admin:
         made = await _upload(admin, "vault.txt", SECRET, "INTERNAL")
         await _ended(admin, made["job_id"])
-        assert "7319" not in str(await all_events(customer, QUESTION))
+        assert "zorilla" not in str(await all_events(customer, QUESTION))
         job = (await _relevel(admin, made["document_id"], "EXTERNAL")).json()
         await _ended(admin, job["job_id"])
-
-        async def found() -> bool:
-            return "7319" in str(await all_events(customer, QUESTION))
-
-        await until(found, what="a collection that is new to be found, as it is after two seconds at most")
+        assert "zorilla" in str(await all_events(customer, QUESTION))
         assert [item["access_level"] for item in (await customer.get(DOCUMENTS)).json()["items"]] == ["EXTERNAL"]
     internal = whole.settings.data_dir / "blobs" / "internal" / "default" / "documents"
     assert not any(internal.glob(f"{made['document_id']}/*/*"))
@@ -169,10 +165,10 @@ async def test_external_fixes_go_when_what_they_were_taught_from_becomes_interna
 
         await until(active, seconds=60, what="the fixes to be active")
         await admin.delete(f"{FIXES}/{direct}")  # what was taught from it rests on the document all the same
-        assert "7319" in str(await all_events(customer, QUESTION))
+        assert "zorilla" in str(await all_events(customer, QUESTION))
         job = (await _relevel(admin, made["document_id"], "INTERNAL")).json()
         await _ended(admin, job["job_id"])
-        assert "7319" not in str(await all_events(customer, QUESTION))
+        assert "zorilla" not in str(await all_events(customer, QUESTION))
         assert {fix["id"] for fix in (await admin.get(FIXES)).json()["items"]} == set(staying)
     async with whole.adapters.database.read() as connection:
         rows = (await connection.execute(select(audit.c.target).where(audit.c.action == "fix.withdrawn"))).scalars()

@@ -201,12 +201,12 @@ async def test_chunks_and_vectors_are_kept_sealed_before_the_index_sees_them(off
         kept.extend(await office.kept(INTERNAL, "documents", "doc", "1", "chunks"))
 
     office.index.before_upsert = look
-    await office.submit("The vault code is 4711")
+    await office.submit("The vault code is guillemot")
     assert kept == ["00000"]
     data = await office.blobs.get(STAFF, INTERNAL, ("documents", "doc", "1", "chunks", "00000"))
     model, chunks = decode_part(data)
     assert (model, chunks) == ("test/lengths", [chunk for _, chunk in office.index.rows.values()])
-    assert all(b"4711" not in file.read_bytes() for file in office.folder.rglob("*") if file.is_file())
+    assert all(b"guillemot" not in file.read_bytes() for file in office.folder.rglob("*") if file.is_file())
 
 
 async def test_a_new_generation_replaces_the_old_one_wherever_it_was(office: Office) -> None:

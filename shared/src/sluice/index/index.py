@@ -142,7 +142,7 @@ class Index:
     ) -> Found:
         server, name = self._server(level), _name(scope, level, kind)
         try:
-            copies = await server.copies(name, max_age=_KNOWN_SECONDS)
+            copies = await self._known(server, name)
             if copies.active is None:
                 return Found([], copies.restoring)
             if server.rests(copies.active):
@@ -157,6 +157,13 @@ class Index:
             raise
         passages = [self._sealer.passage(scope, level, hit) for hit in hits]
         return Found(passages, collections=(str(copies.active),))
+
+    async def _known(self, server: Server, name: Name) -> Copies:
+        """As listed lately; the very first copy, which may be newer than the list, is asked for."""
+        copies = await server.copies(name, max_age=_KNOWN_SECONDS)
+        if copies.all or not await server.has(name, 0):
+            return copies
+        return await server.copies(name)
 
     async def _hits(self, server: Server, copy: Copy, vector: Vector, limit: int) -> list[Hit]:
         where = {"access_level": copy.name.level.value}
