@@ -1,4 +1,4 @@
-"""Two ways of keeping what everybody may see apart from what staff alone may see, behind one face."""
+"""Ways of keeping what everybody may see apart from what staff alone may see, behind one face."""
 
 import asyncio
 import os
@@ -12,8 +12,11 @@ from chromadb.config import Settings
 
 from benchmarks.made_up import Corpus
 from sluice.access import Level
+from sluice.embedding import Vector
 from sluice.errors import TransientError
 from sluice.index import Index, IndexedChunk
+from sluice.index.copies import Copy, Hit
+from sluice.index.server import Server
 from sluice.sealing import KeyFile, Keyring
 from tests.support.identity import passport
 from tests.support.servers import ChromaServer, chroma_server, running
@@ -47,11 +50,11 @@ class ServerALevel:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._servers = {level: _started(folder / level, stack) for level in Level}
-        urls = {level: f"http://127.0.0.1:{server.port}" for level, server in self._servers.items()}
+        self._urls = {level: f"http://127.0.0.1:{server.port}" for level, server in self._servers.items()}
         keys = {level: [KeyFile(os.urandom(32))] for level in Level}
-        keyring = Keyring(keys, folder / "data-keys")
-        keyring.begin(_TENANT)
-        self._index = Index(urls, keyring, "made-up")
+        self._keyring = Keyring(keys, folder / "data-keys")
+        self._keyring.begin(_TENANT)
+        self._index = Index(self._urls, self._keyring, "made-up")
         self._scopes = {level: passport(tenant=_TENANT, clearance=level).scope for level in Level}
 
     async def fill(self, corpus: Corpus) -> None:
@@ -68,6 +71,24 @@ class ServerALevel:
 
     def megabytes(self) -> float:
         return sum(map(_megabytes, self._servers.values()))
+
+
+class _Unfiltered(Index):
+    async def _hits(self, server: Server, copy: Copy, vector: Vector, limit: int) -> list[Hit]:
+        return await copy.rows.query(vector, limit, None)  # type: ignore[arg-type]
+
+
+class WithoutClause(ServerALevel):
+    """The same rows on the same servers without the clause of `where`: the difference is what the clause costs."""
+
+    name = "no clause"
+
+    def __init__(self, filled: ServerALevel) -> None:
+        self._servers, self._scopes = filled._servers, filled._scopes
+        self._index = _Unfiltered(filled._urls, filled._keyring, "made-up")
+
+    async def fill(self, corpus: Corpus) -> None:
+        """It is filled."""
 
 
 class OneCollection:

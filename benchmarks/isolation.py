@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import figure, finish, percentile, summary
-from benchmarks.indexes import Contender, OneCollection, ServerALevel, answering
+from benchmarks.indexes import Contender, OneCollection, ServerALevel, WithoutClause, answering
 from benchmarks.made_up import Corpus, make
 from sluice.access import Level
 
@@ -104,7 +104,8 @@ def main() -> None:
     asked = parser.parse_args()
     corpus = make(asked.rows, DIMENSIONS, SHARE, asked.questions, SEED)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        contenders: list[Contender] = [ServerALevel(Path(folder), stack), OneCollection(Path(folder), stack)]
+        apart = ServerALevel(Path(folder), stack)
+        contenders: list[Contender] = [apart, WithoutClause(apart), OneCollection(Path(folder), stack)]
         figures = asyncio.run(measure(contenders, corpus, asked.rounds, asked.askers))
     for name, each in figures.items():
         for askers in ("external_askers", "internal_askers"):
