@@ -6,6 +6,10 @@ SECTION_GAP = "\n\n"
 """Between two sections of a document's whole extracted text, which offsets count in."""
 
 
+NOT_ISOLATED = 77
+"""The status of a parser's child that the kernel does not let give up the network: it has read nothing."""
+
+
 @dataclass(frozen=True)
 class Section:
     """A stretch of text that no chunk crosses: a page of a PDF (counted from 1), or the whole of another document."""

@@ -11,7 +11,8 @@ import sys
 from dataclasses import asdict
 from typing import IO, Any
 
-from ingest_worker.documents import ParsedDocument, ParserLimits
+from ingest_worker.documents import NOT_ISOLATED, ParsedDocument, ParserLimits
+from ingest_worker.isolation import isolate
 from ingest_worker.kinds import kind_of
 from ingest_worker.parsers import parser_for
 from sluice.errors import UnreadableDocumentError
@@ -25,6 +26,10 @@ def main() -> None:
     job = json.loads(sys.stdin.buffer.readline())
     limits = ParserLimits(**job["limits"])
     _limit_myself(limits)
+    try:
+        isolate()
+    except OSError:
+        os._exit(NOT_ISOLATED)
     try:
         document = _read(sys.stdin.buffer.read(), job["name"], limits)
     except UnreadableDocumentError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -11,9 +12,11 @@ from dataclasses import asdict
 from subprocess import DEVNULL
 from typing import Any
 
-from ingest_worker.documents import ParsedDocument, ParserLimits, Section
+from ingest_worker.documents import NOT_ISOLATED, ParsedDocument, ParserLimits, Section
+from ingest_worker.isolation import can_isolate
 from sluice.errors import TransientError, UnreadableDocumentError
 
+logger = logging.getLogger(__name__)
 _CHILD = ("-I", "-B", "-W", "ignore", "-m", "ingest_worker.parser")
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 _BYTES_PER_CHARACTER = 6  # the longest way that JSON writes a character
@@ -26,9 +29,16 @@ class ParserProcess:
     def __init__(self, limits: ParserLimits, *, child: tuple[str, ...] = _CHILD) -> None:
         self._limits = limits
         self._child = child
+        if not can_isolate():
+            logger.warning("parser.not-isolated")
 
     async def __call__(self, data: bytes, name: str) -> ParsedDocument:
-        """Raises UnreadableDocumentError, which names the limit that was exceeded."""
+        """What the child read.
+
+        Raises:
+            UnreadableDocumentError: names the limit that was exceeded.
+            TransientError: the child cannot be started, or the kernel does not let it give up the network.
+        """
         if len(data) > self._limits.file_bytes:
             raise UnreadableDocumentError(f"the file is larger than {self._limits.file_bytes // 1_000_000} MB")
         job = json.dumps({"name": name, "limits": asdict(self._limits)}).encode() + b"\n"
@@ -77,6 +87,8 @@ class ParserProcess:
         return bytes(output)
 
     def _document(self, output: bytes, status: int) -> ParsedDocument:
+        if status == NOT_ISOLATED:
+            raise TransientError("the kernel does not let the document parser give up the network (seccomp)")
         if status != 0 or not output.endswith(b"\n"):
             raise UnreadableDocumentError(self._how_it_died(status))
         *sections, last = (json.loads(line) for line in output.split(b"\n")[:-1])
