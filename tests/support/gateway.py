@@ -23,6 +23,7 @@ from gateway.settings import GatewaySettings
 from sluice.access import Level
 from sluice.blobs import BlobStore
 from sluice.broker import Broker, Delivery
+from sluice.heads import BoundedHeads
 from sluice.messages import AnswerCompleted, Message, Passage, QuestionAsked, QuestionFollowedUp
 from sluice.replies import Event
 from sluice.sealing import KeyFile, Keyring
@@ -180,7 +181,14 @@ async def running_gateway(
     if rewire:
         app.state.services = rewire(app.state.services)
     server = uvicorn.Server(
-        uvicorn.Config(app, port=settings.port, log_config=None, access_log=False, timeout_graceful_shutdown=2)
+        uvicorn.Config(
+            app,
+            http=BoundedHeads,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
     )
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started or serving.done(), seconds=40, what="the gateway's start")

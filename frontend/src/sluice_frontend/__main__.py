@@ -27,6 +27,7 @@ async def serve(settings: Settings) -> None:
     gateway, closing = HttpGateway(str(settings.gateway_url)), asyncio.Event()
     config = uvicorn.Config(
         create_app(settings, gateway=gateway, closing=closing),
+        http="h11",  # which bounds a request's head; what uvicorn takes otherwise does not
         host=settings.host,
         port=settings.page_port,
         log_config=None,

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from sluice.broker import Broker
 from sluice.connection import end
 from sluice.errors import ConfigurationError, SluiceError, TransientError
+from sluice.heads import BoundedHeads
 from sluice.settings import CommonSettings
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ def run(create: Callable[[], tuple[Any, CommonSettings]]) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
+            http=BoundedHeads,
             host=settings.host,
             port=settings.port,
             log_config=None,
