@@ -174,6 +174,17 @@ async def test_a_name_that_turns_inside_between_two_hops_is_refused() -> None:
         assert [request["path"] for request in served.requests] == ["/"]
 
 
+async def test_an_address_that_was_let_in_once_is_checked_again_at_each_use() -> None:
+    """case 28: a name that led outside when it was asked for first leads inside when it is refreshed."""
+    names = Names(site_example=[["127.0.0.1"], ["169.254.169.254"]])
+    async with site(lambda _: answer(b"first")) as served:
+        fetcher = WebFetcher(LIMITS, allowed=[served.allowed], resolve=names)
+        assert (await fetcher(served.url())).data == b"first"
+        with pytest.raises(UnreadableDocumentError, match="private, local or reserved"):
+            await fetcher(served.url())
+        assert len(served.requests) == 1
+
+
 async def test_a_host_with_one_address_inside_is_refused_whole() -> None:
     names = Names(site_example=[["127.0.0.1", "192.168.0.1"]])
     async with site(lambda _: answer()) as served:

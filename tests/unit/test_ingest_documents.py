@@ -327,6 +327,14 @@ async def test_a_page_is_fetched_once_kept_as_the_original_and_called_by_its_own
     assert office.reports[0] == (JobState.FETCHING, 0, 0)
 
 
+async def test_a_page_that_is_asked_for_again_is_fetched_again(office: Office) -> None:
+    """case 28: a new generation rests on no earlier fetch, so its address is checked anew."""
+    url = "https://example.com/refunds"
+    for generation in (1, 2):
+        await office.submit(url=url, title=url, generation=generation)
+    assert office.web.asked == [url, url]
+
+
 @pytest.mark.parametrize("text", ["", " \n\f\n "])
 async def test_a_document_without_text_is_unreadable_and_not_an_empty_success(office: Office, text: str) -> None:
     with pytest.raises(UnreadableDocumentError, match="no text found"):
