@@ -1,9 +1,11 @@
 """The page in a real Chromium, before a stand-in for the gateway."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +41,7 @@ HOSTILE = [
     "$\\includegraphics{https://attacker.example/p}$ ${alert(1)} {{constructor}}",
     "\x1b]8;;https://attacker.example\x07link \u202egpj.exe",
 ]
+MARKDOWN = json.loads((Path(__file__).parent / "markdown_cases.json").read_text())
 
 
 def passage(n: int, **fields: Any) -> dict[str, Any]:
@@ -239,12 +242,38 @@ def test_hostile_text_asks_nobody_for_anything(page: Page, stage: Stage, text: s
     page.get_by_role("tab", name="Logs").click()
     page.get_by_role("button", name="Search").click()
     expect(page.locator(".line")).to_have_count(1)
-    drawn = "#live, #sources, #listing, #log-summary, #log-lines"
-    assert (
-        page.locator(drawn).locator("img, svg, iframe, style, form, meta, link, video, [onerror], [ontoggle]").count()
-        == 0
-    )
-    assert page.locator(drawn).locator("a:not([href^='#s'])").count() == 0
+    is_inert(page)
+
+
+def test_no_markdown_of_any_form_asks_anybody_for_anything(page: Page, stage: Stage) -> None:
+    """case 36: each as an answer by itself, all as titles, passages, documents, log lines and warnings."""
+    texts = [case["text"] for case in MARKDOWN]
+    passages = [passage(n, title=text, text=text) for n, text in enumerate(texts, start=1)]
+    stage.gateway.tail = [DONE]
+    for number, text in enumerate(texts):
+        stage.gateway.events = [("sources", {"passages": passages if number == 0 else []}), ("token", {"text": text})]
+        ask(page, f"Question {number}")
+        if number == 0:
+            expect(page.locator(".source")).to_have_count(len(texts))
+        is_inert(page)
+    stage.gateway.documents = [
+        {"id": f"d{n}", "title": text, "access_level": "INTERNAL", "state": "done"} for n, text in enumerate(texts)
+    ]
+    page.get_by_role("tab", name="Documents").click()
+    expect(page.locator("table.documents tbody tr")).to_have_count(len(texts))
+    hits = [{"time": datetime.now(UTC).isoformat(), "event": text, "note": text} for text in texts]
+    stage.gateway.log_page = {"total": len(hits), "took_ms": 1, "hits": hits, "warnings": texts}
+    page.get_by_role("tab", name="Logs").click()
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator(".line")).to_have_count(len(texts))
+    is_inert(page)
+
+
+def is_inert(page: Page) -> None:
+    drawn = page.locator("#past, #live, #sources, #listing, #log-summary, #log-lines")
+    active = "img, svg, iframe, style, form, meta, link, video, [onerror], [ontoggle], [style*=url]"
+    assert drawn.locator(active).count() == 0
+    assert drawn.locator("a:not([href^='#s'])").count() == 0
     assert "\u202e" not in page.locator("body").inner_text()
 
 
