@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import platform
 import signal
-import socket
 import sys
 import time
 from dataclasses import replace
@@ -17,9 +15,9 @@ from pypdf.generic import NameObject, StreamObject
 
 from ingest_worker.adapters.parser_process import ParserProcess
 from ingest_worker.documents import ParsedDocument, ParserLimits
-from ingest_worker.isolation import can_isolate, isolate
-from sluice.errors import TransientError, UnreadableDocumentError
+from sluice.errors import UnreadableDocumentError
 from tests.support.ingest_documents import archive, paragraph, pdf, word, word_xml
+from tests.support.parser_child import child
 from tests.support.waiting import until
 
 LIMITS = ParserLimits(seconds=30)
@@ -205,14 +203,6 @@ async def test_the_other_limits_are_named_too() -> None:
         await parse(b"x" * 1_000_001, file_bytes=1_000_000)
 
 
-def child(tmp_path: Path, program: str) -> ParserProcess:
-    """A parser whose child runs this program instead; it notes its process id first."""
-    note = f"import os, pathlib\npathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n"
-    (tmp_path / "child.py").write_text(note + program)
-    limits = replace(LIMITS, seconds=2, text_characters=1000)
-    return ParserProcess(limits, child=(str(tmp_path / "child.py"),))
-
-
 def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -272,66 +262,6 @@ async def test_the_child_knows_nothing_of_its_parents_environment(
     program = "import json; print(json.dumps({'error': ' '.join(sorted(os.environ)) + ' ' + os.getcwd()}))"
     with pytest.raises(UnreadableDocumentError, match=r"^LANG (LC_CTYPE )?PATH /$"):
         await child(tmp_path, program)(b"x", "a.txt")
-
-
-_ATTACK = """
-import socket, subprocess
-from ingest_worker import parser
-from sluice.errors import UnreadableDocumentError
-
-def attack(data, name):
-    told = []
-    for attempt in (
-        lambda: socket.create_connection(("127.0.0.1", {port})),
-        lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM),
-        lambda: socket.socket(socket.AF_UNIX),
-        lambda: subprocess.run(["/bin/true"]),
-        lambda: os.execv("/bin/true", ["true"]),
-    ):
-        try:
-            attempt()
-        except PermissionError:
-            told.append("refused")
-    raise UnreadableDocumentError(" ".join(told))
-
-parser.kind_of = attack
-parser.main()
-"""
-
-
-@pytest.mark.skipif(not can_isolate(), reason="there is no seccomp on this machine")
-async def test_code_that_a_document_made_its_parser_run_reaches_nobody_and_starts_no_program(tmp_path: Path) -> None:
-    """cases 32, 33: should a parser be taken over: no socket of any kind, no other program."""
-    asked: list[object] = []
-    listening = await asyncio.start_server(lambda *streams: asked.append(streams), "127.0.0.1", 0)
-    async with listening:
-        program = _ATTACK.format(port=listening.sockets[0].getsockname()[1])
-        with pytest.raises(UnreadableDocumentError, match=r"^refused refused refused refused refused$"):
-            await child(tmp_path, program)(b"x", "a.txt")
-    assert asked == []
-
-
-async def test_where_the_kernel_does_not_isolate_the_parser_nothing_is_read(tmp_path: Path) -> None:
-    program = """
-from ingest_worker import parser
-def refuse(): raise OSError("no")
-parser.isolate = refuse
-parser.main()
-"""
-    with pytest.raises(TransientError, match="give up the network"):
-        await child(tmp_path, program)(b"x", "a.txt")
-
-
-@pytest.mark.parametrize(("system", "machine"), [("darwin", "arm64"), ("linux", "riscv64")])
-async def test_a_machine_without_isolation_reads_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, system: str, machine: str
-) -> None:
-    monkeypatch.setattr(sys, "platform", system)
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    ParserProcess(LIMITS)
-    assert [record.message for record in caplog.records] == ["parser.not-isolated"]
-    isolate()
-    socket.socket().close()
 
 
 async def test_the_child_of_a_pdf_loads_neither_the_index_nor_the_other_parsers() -> None:

@@ -39,6 +39,7 @@ from sluice.messages import (
     Passage,
 )
 from sluice.settings import EmbeddingSettings
+from tests.support.hostile_files import hostile_files
 from tests.support.identity import Office, passport
 from tests.support.ingest_documents import pdf
 from tests.support.keys import keyring
@@ -217,6 +218,18 @@ async def test_an_unreadable_document_ends_in_failed_with_the_reason_and_leaves_
     assert failed.error is not None
     assert "no text found: the PDF may be a scan" in failed.error
     assert await house.find("anything", INTERNAL) == []
+
+
+async def test_after_each_hostile_file_the_worker_reads_the_next_one(house: House) -> None:
+    """cases 31, 32, 33: through the stream; what cannot be read fails with its reason, and is not tried again."""
+    for file in hostile_files():
+        if file.refused is None and file.reads != "hello":
+            continue  # read like any text, and long to embed
+        ended = await house.ended(await house.submit(file.data, file.name))
+        assert ended.state is (JobState.FAILED if file.refused else JobState.DONE), file.name
+        assert (file.refused or "") in (ended.error or "")
+    await house.ended(await house.submit(b"Refunds take five days.", "good.txt"))
+    assert "Refunds take five days." in [p.text for p in await house.find("How long do refunds take?", INTERNAL)]
 
 
 async def test_a_forbidden_url_ends_in_failed_with_the_reason(house: House) -> None:
