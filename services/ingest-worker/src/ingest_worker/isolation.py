@@ -1,6 +1,7 @@
-"""Takes from the parser's child what no parser needs: the network, other programs, and other processes' memory.
+"""Takes from the parser's child what no parser needs: the network, other programs, other processes' memory.
 
-A seccomp filter, which needs no privilege, holds for all threads and children, and can never be taken off again.
+Also what changes a file without opening it, where `confinement` sees openings alone. A seccomp filter needs no
+privilege, holds for all threads and children, and can never be taken off again.
 """
 
 import ctypes
@@ -35,10 +36,11 @@ _MACHINES = {
             *(41, 42, 425),  # socket, connect, io_uring_setup
             *(59, 322),  # execve, execveat
             *(101, 310, 311, 438),  # ptrace, process_vm_readv, process_vm_writev, pidfd_getfd
+            *(76, 90, 268, 452),  # truncate, chmod, fchmodat, fchmodat2
         ),
         other_numbers=True,
     ),
-    "aarch64": _Machine(0xC00000B7, (198, 203, 425, 221, 281, 117, 270, 271, 438)),
+    "aarch64": _Machine(0xC00000B7, (198, 203, 425, 221, 281, 117, 270, 271, 438, 45, 53, 452)),
 }
 
 

@@ -11,6 +11,7 @@ import sys
 from dataclasses import asdict
 from typing import IO, Any
 
+from ingest_worker.confinement import confine
 from ingest_worker.documents import NOT_ISOLATED, ParsedDocument, ParserLimits
 from ingest_worker.isolation import isolate
 from ingest_worker.kinds import kind_of
@@ -28,6 +29,7 @@ def main() -> None:
     _limit_myself(limits)
     try:
         isolate()
+        confine()
     except OSError:
         os._exit(NOT_ISOLATED)
     try:

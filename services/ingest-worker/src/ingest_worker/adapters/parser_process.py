@@ -12,6 +12,7 @@ from dataclasses import asdict
 from subprocess import DEVNULL
 from typing import Any
 
+from ingest_worker.confinement import landlock_version
 from ingest_worker.documents import NOT_ISOLATED, ParsedDocument, ParserLimits, Section
 from ingest_worker.isolation import can_isolate
 from sluice.errors import TransientError, UnreadableDocumentError
@@ -31,6 +32,8 @@ class ParserProcess:
         self._child = child
         if not can_isolate():
             logger.warning("parser.not-isolated")
+        if not landlock_version():
+            logger.warning("parser.not-confined")
 
     async def __call__(self, data: bytes, name: str) -> ParsedDocument:
         """What the child read.
