@@ -1,10 +1,13 @@
 """Chunks: their size, their place, and that nothing is lost between them."""
 
 import string
+import time
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 from ingest_worker.chunking import CHUNK_CHARACTERS, split
 from ingest_worker.documents import SECTION_GAP, ParserLimits, Section
@@ -52,6 +55,29 @@ def test_every_word_is_in_a_chunk_of_its_own_page(sections: list[Section]) -> No
         assert chunk.page == page.page
     assert all(seen or character.isspace() for seen, character in zip(covered, text, strict=True))
     assert [chunk.ordinal for chunk in chunks] == list(range(len(chunks)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("aä漢\t"), st.integers(1, 3000), st.sampled_from(["", " ", "\n\n"]))))
+def test_a_long_word_is_cut_as_the_library_cuts_it(words: list[tuple[str, int, str]]) -> None:
+    text = "".join(character * length + gap for character, length, gap in words)
+    library = RecursiveCharacterTextSplitter(chunk_size=1000, chunk_overlap=200)
+    assert [chunk.text for chunk in split([Section(text)])] == library.split_text(text)
+
+
+@pytest.mark.parametrize("length", [1, 199, 200, 201, 999, 1000, 1001, 1800, 1801, 2600, 2601])
+def test_a_word_of_any_length_is_cut_as_the_library_cuts_it(length: int) -> None:
+    text = "".join(chr(0x4E00 + number % 5000) for number in range(length))
+    library = RecursiveCharacterTextSplitter(chunk_size=1000, chunk_overlap=200)
+    assert [chunk.text for chunk in split([Section(text)])] == library.split_text(text)
+
+
+def test_a_word_of_20_mb_is_cut_soon() -> None:
+    """case 35: as long as a document may be; the worker does it, and not the parser's child."""
+    began = time.monotonic()
+    chunks = split([Section("A" * ParserLimits().text_characters)])
+    assert time.monotonic() - began < 10
+    assert len(chunks) == 25_000
 
 
 def test_neighbours_in_a_long_section_share_up_to_200_characters() -> None:

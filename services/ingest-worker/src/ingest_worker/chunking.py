@@ -21,11 +21,21 @@ class Chunk:
     ordinal: int
 
 
+class _Splitter(RecursiveCharacterTextSplitter):
+    """Cuts what has no blank in it as the library does, but not character by character: 20 MB took it 100 s."""
+
+    def _split_text(self, text: str, separators: list[str]) -> list[str]:
+        if any(separator and separator in text for separator in separators):
+            return super()._split_text(text, separators)
+        step = CHUNK_CHARACTERS - CHUNK_OVERLAP
+        starts = range(0, max(len(text) - CHUNK_OVERLAP, 1), step)
+        pieces = (text[start : start + CHUNK_CHARACTERS].strip() for start in starts)
+        return [piece for piece in pieces if piece]
+
+
 def split(sections: Iterable[Section]) -> list[Chunk]:
     """The chunks in reading order. None crosses sections; in a long section, neighbours share up to 200 characters."""
-    splitter = RecursiveCharacterTextSplitter(
-        chunk_size=CHUNK_CHARACTERS, chunk_overlap=CHUNK_OVERLAP, add_start_index=True
-    )
+    splitter = _Splitter(chunk_size=CHUNK_CHARACTERS, chunk_overlap=CHUNK_OVERLAP, add_start_index=True)
     chunks: list[Chunk] = []
     start = 0
     for section in sections:
