@@ -6,10 +6,10 @@ Landlock, which needs no privilege, holds for all threads and children, and can 
 import contextlib
 import ctypes
 import os
+import stat
 import struct
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Generator, Iterator
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every processor
 _WHICH_VERSION, _BELOW_A_FOLDER = 1, 1
@@ -45,23 +45,29 @@ def confine() -> None:
     size = 24 if version >= 6 else 16 if version >= 4 else 8
     rules = _call(_CREATE_RULESET, ctypes.create_string_buffer(fields[:size], size), size, 0)
     for path in _readable():
-        with contextlib.suppress(FileNotFoundError):
-            _allow(rules, path)
+        with contextlib.suppress(FileNotFoundError, PermissionError), _opened(path) as opened:
+            _allow(rules, opened)
     _call(_RESTRICT_SELF, rules, 0)
     os.close(rules)
 
 
-def _readable() -> Iterator[Path]:
-    yield from (Path(path) for path in (*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path) if path)
+def _readable() -> Iterator[str]:
+    yield from filter(None, (*_SYSTEM, sys.prefix, sys.base_prefix, *sys.path))
 
 
-def _allow(rules: int, path: Path) -> None:
-    rights = _READ_FILE | (_READ_FOLDER if path.is_dir() else 0)
-    opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+@contextlib.contextmanager
+def _opened(path: str) -> Generator[int]:
+    """A descriptor that only names it. Raises OSError for what is not there, or out of this user's reach."""
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        _call(_ADD_RULE, rules, _BELOW_A_FOLDER, ctypes.create_string_buffer(struct.pack("=Qi", rights, opened), 12), 0)
+        yield descriptor
     finally:
-        os.close(opened)
+        os.close(descriptor)
+
+
+def _allow(rules: int, opened: int) -> None:
+    rights = _READ_FILE | (_READ_FOLDER if stat.S_ISDIR(os.fstat(opened).st_mode) else 0)
+    _call(_ADD_RULE, rules, _BELOW_A_FOLDER, ctypes.create_string_buffer(struct.pack("=Qi", rights, opened), 12), 0)
 
 
 def _call(number: int, *values: ctypes.Array[ctypes.c_char] | int | None) -> int:
