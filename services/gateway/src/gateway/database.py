@@ -65,12 +65,21 @@ class Database:
         database, connection = _JOINED.get() or (None, None)
         return connection if database is self else None
 
-    async def migrate(self) -> None:
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncGenerator[AsyncConnection]:
+        """Reads everything as of one moment, however long that takes; writers go on meanwhile."""
+        engine = self._engine
+        if engine.dialect.name == "postgresql":  # SQLite's transactions are so by themselves
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        async with _translated(), engine.begin() as connection:
+            yield connection
+
+    async def migrate(self, revision: str = "head") -> None:
         """Brings the tables up to date; two gateways that start at once do it one after the other."""
         async with self.write() as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(_upgrade, revision)
 
     async def ping(self) -> None:
         """Raises TransientError when the database does not answer within 2 s."""
@@ -122,8 +131,13 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _upgrade(connection: Connection) -> None:
+def migrations() -> Config:
     config = Config()
     config.set_main_option("script_location", "gateway:migrations")
+    return config
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    config = migrations()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

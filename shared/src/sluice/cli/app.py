@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from sluice.cli.audit import audit_export, audit_verify
+from sluice.cli.backup.command import backup, restore
 from sluice.cli.data_keys import keys_rewrap, keys_rotate, keys_status
 from sluice.cli.dead import dead_discard, dead_list, dead_replay, dead_show
 from sluice.cli.demo.command import demo
@@ -27,6 +28,8 @@ def create_app() -> typer.Typer:
     app.command()(down)
     app.command()(demo)
     app.command()(ingest)
+    app.command()(backup)
+    app.command()(restore)
     tenant = typer.Typer(no_args_is_help=True, help="Tenants of the running system.")
     tenant.command("add")(tenant_add)
     tenant.command("list")(tenant_list)
