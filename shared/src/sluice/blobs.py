@@ -1,9 +1,12 @@
 """The blob store: sealed files in a local folder, under paths made from the scope."""
 
 import asyncio
+import fcntl
 import os
 import re
 import shutil
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +16,7 @@ from sluice.sealing import Keyring
 
 BlobPath = tuple[str, ...]
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
+_HELD_SECONDS = 0.2
 
 
 class BlobMissingError(PermanentError):
@@ -35,11 +39,12 @@ class BlobStore:
         return await asyncio.to_thread(self._get, scope, level, path)
 
     async def delete(self, scope: Scope, level: Level, prefix: BlobPath) -> None:
-        """Removes a blob or everything below a folder; what is not there counts as removed.
+        """Removes a blob or everything below a folder; what is not there counts as removed. Waits while a backup holds.
 
         Raises TransientError when something is still there afterwards.
         """
-        await asyncio.to_thread(self._delete, scope, level, prefix)
+        while not await asyncio.to_thread(self._delete, scope, level, prefix):  # noqa: ASYNC110  # of another process
+            await asyncio.sleep(_HELD_SECONDS)
 
     async def tenants(self, level: Level, pattern: str) -> list[str]:
         """The tenants that have a blob or folder of this pattern at the level; for upkeep, which needs no more."""
@@ -72,8 +77,22 @@ class BlobStore:
             raise BlobMissingError("the stored copy of this document is missing") from error
         return self._keyring.open(sealed, tenant=scope.tenant, level=level, row_id="/".join(path))
 
-    def _delete(self, scope: Scope, level: Level, prefix: BlobPath) -> None:
+    def _delete(self, scope: Scope, level: Level, prefix: BlobPath) -> bool:
+        """False while deletions are held."""
         place = self._file(scope, level, prefix)
+        if not place.exists():
+            return True
+        handle = os.open(self._root / level.lower(), os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            self._remove(place)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+    def _remove(self, place: Path) -> None:
         if not place.is_dir():
             place.unlink(missing_ok=True)
             return
@@ -88,3 +107,19 @@ class BlobStore:
         if len(parts) < 3 or not all(_PART.fullmatch(part) for part in parts):
             raise PermanentError("a blob's path has a part that is no plain name")
         return self._root.joinpath(*parts)
+
+
+@contextmanager
+def deletions_held(root: Path, levels: Iterable[Level] = tuple(Level)) -> Generator[None]:
+    """Nothing is deleted meanwhile, by any process, and none is half deleted; whoever wants to waits.
+
+    The kernel ends it with this process. Raises OSError.
+    """
+    with ExitStack() as stack:
+        for level in levels:
+            folder = root / level.lower()
+            folder.mkdir(mode=0o770, parents=True, exist_ok=True)
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

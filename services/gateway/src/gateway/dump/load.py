@@ -52,7 +52,9 @@ async def _load_table(connection: AsyncConnection, table: Table, folder: Path) -
             await connection.execute(insert(table), batch)
             count += len(batch)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PermanentError(f"{file.name} is not what a backup of this revision has ({type(error).__name__})") from error
+        raise PermanentError(
+            f"{file.name} is not what a backup of this revision has ({type(error).__name__})"
+        ) from error
     if connection.dialect.name == "postgresql" and count:
         await _go_on_counting(connection, table)
     return count

@@ -25,7 +25,7 @@ def tables_of(connection: Connection) -> list[Table]:
     return [table for table in metadata.sorted_tables if table.name not in NOT_KEPT]
 
 
-def encode(row: Mapping[str, Any]) -> str:
+def encode(row: Mapping[Any, Any]) -> str:
     return json.dumps({name: _plain(value) for name, value in row.items()}, ensure_ascii=False)
 
 

@@ -13,37 +13,25 @@ from sluice.cli.backup.form import Kept, copy_file
 
 @dataclass
 class Copying:
-    """Each pass copies what is new or changed. What went away meanwhile stays copied until it is dropped."""
+    """Each pass copies what is new or changed, and drops what is not there any more."""
 
     source: Path
     target: Path
     kept: dict[str, Kept] = field(default_factory=dict[str, Kept])
-    found: set[str] = field(default_factory=set[str])
-    """What was there in the last pass."""
-    gone: set[str] = field(default_factory=set[str])
-    """What was there in the pass before, and not in the last one."""
-    fresh: set[str] = field(default_factory=set[str])
-    """What the last pass copied."""
     _seen: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
     def again(self) -> None:
         """Raises OSError: the source cannot be read, or the target not written."""
-        before, self.found, self.fresh = self.found, set(), set()
-        for path in names_below(self.source):
-            if self._copy(path):
-                self.found.add(path)
-        self.gone = before - self.found
+        found = {path for path in names_below(self.source) if self._copy(path)}
+        for path in self.kept.keys() - found:
+            self.drop(path)
 
     def drop(self, path: str) -> None:
         del self.kept[path], self._seen[path]
         (self.target / path).unlink()
 
-    def stands(self, folder: str) -> bool:
-        """Whether what was copied of a folder is all that it still has."""
-        there = {f"{folder}/{name}" for name in names_below(self.source / folder)}
-        return there == {path for path in self.found if path.startswith(f"{folder}/")}
-
     def _copy(self, path: str) -> bool:
+        """Whether it is still there."""
         try:
             status = (self.source / path).lstat()
             mark = status.st_mtime_ns, status.st_size
@@ -51,7 +39,6 @@ class Copying:
                 size, digest = copy_file(self.source / path, self.target / path)
                 self.kept[path] = Kept(path=path, size=size, sha256=digest)
                 self._seen[path] = mark
-                self.fresh.add(path)
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True

@@ -75,9 +75,10 @@ def check_keys(data_keys: Path, level_keys: Iterable[bytes], needed: Mapping[Lev
             keys.key(info.tenant, info.level, info.name)
         except DataKeyUnavailableError as error:
             if not {wrapper.key_id for wrapper in wrappers} & set(info.key_ids):
+                wanted = ", ".join(needed[info.level])
                 raise PermanentError(
-                    f"the {info.level} key that these data keys were wrapped by ({', '.join(needed[info.level])}) is not"
-                    " among the keys: without it nothing of that level opens"
+                    f"the {info.level} key ({wanted}) that wraps its data keys is not among the keys given: name a copy"
+                    " of the keys by --keys; without it nothing of that level opens"
                 ) from error
             raise PermanentError(f"{info.level} data key {info.name} of {info.tenant}: {error.detail}") from error
 

@@ -4,31 +4,30 @@ import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from sluice.access import Level
+from sluice.blobs import deletions_held
 from sluice.cli.backup.copying import Copying, names_below
 from sluice.cli.backup.database import Rows
 from sluice.cli.backup.form import BLOBS, DATA_KEYS, SQL, Kept, Manifest, digest_of, write_files, write_manifest
-from sluice.cli.backup.holdings import Holdings, read_holdings
+from sluice.cli.backup.holdings import read_holdings
 from sluice.cli.state import StateFolder
 from sluice.errors import ConfigurationError
 from sluice.sealing import DataKeys
-
-_MOST_ROUNDS = 8
 
 
 @dataclass(frozen=True)
 class Backup:
     """Rows as of one moment, and every blob that they need, while everything runs.
 
-    Blobs are copied before the rows are read and again after it. What a row says was there before the first pass, or is
-    there in the second; what was written and deleted again between the two makes another round, with rows that know it.
-    Data keys are made before anything is sealed with them and never removed, so they come last.
+    Blobs are written before a row says that they are there, and deleted after none says so any more. So they are copied
+    twice: at first all, then, with deletions waiting, the rows are read and what has come since is copied. What the rows
+    do not know of it is left out. Data keys are made before anything is sealed with them, and never removed: they come
+    last.
     """
 
     state: StateFolder
@@ -60,49 +59,34 @@ class Backup:
 
     def _fill(self, draft: Path) -> Manifest:
         blobs = Copying(self.state.blobs, draft / BLOBS)
-        blobs.again()
-        taken_at, counts, lost = self._agree(draft / SQL, blobs)
+        written, lost = self._rows_and_blobs(draft / SQL, blobs)
         keys = Copying(self.state.data_keys, draft / DATA_KEYS)
         keys.again()
         files = [*_under(BLOBS, blobs.kept), *_under(DATA_KEYS, keys.kept), *_written(draft / SQL)]
         manifest = Manifest(
             sluice=version("sluice"),
-            revision=counts["revision"],
-            taken_at=taken_at,
+            revision=written["revision"],
+            taken_at=written["at"],
             files=len(files),
             bytes=sum(file.size for file in files),
             files_sha256=write_files(draft, files),
-            rows=counts["rows"],
+            rows=written["rows"],
             level_keys=_level_keys(draft / DATA_KEYS),
             lost=lost,
         )
         write_manifest(draft, manifest)
         return manifest
 
-    def _agree(self, sql: Path, blobs: Copying) -> tuple[datetime, dict[str, Any], list[str]]:
-        """Rows, and what of the blobs belongs to them; what is lacking twice is lost in the system itself."""
-        lacking = list[str]()
-        for _ in range(_MOST_ROUNDS):
-            shutil.rmtree(sql, ignore_errors=True)
-            taken_at, before = datetime.now(UTC), lacking
-            counts = self.rows.write(sql)
+    def _rows_and_blobs(self, sql: Path, blobs: Copying) -> tuple[dict[str, Any], list[str]]:
+        """What the rows say is there, and is not, is lost in the system itself."""
+        blobs.again()
+        with deletions_held(self.state.blobs):
+            written = self.rows.write(sql)
             blobs.again()
-            holdings = read_holdings(sql / "holdings.jsonl")
-            lacking = _lacking(holdings, blobs)
-            if not lacking or lacking == before:
-                break
-        else:
-            raise ConfigurationError("documents come and go faster than they can be copied: try again later")
-        for path in [path for path in blobs.kept if not holdings.keeps(path, blobs.found)]:
+        holdings = read_holdings(sql / "holdings.jsonl")
+        for path in [path for path in blobs.kept if not holdings.keeps(path)]:
             blobs.drop(path)
-        return taken_at, counts, lacking
-
-
-def _lacking(holdings: Holdings, blobs: Copying) -> list[str]:
-    """Also what was copied for the first time while it may have been on its way out."""
-    lacking = list(holdings.lacking(blobs.kept, blobs.found, blobs.gone))
-    fresh = {path.rpartition("/")[0] for path in blobs.fresh if path.endswith("/complete")}
-    return sorted({*lacking, *(folder for folder in fresh if not blobs.stands(folder))})
+        return written, sorted(holdings.lacking(blobs.kept))
 
 
 def _under(folder: str, kept: dict[str, Kept]) -> list[Kept]:
