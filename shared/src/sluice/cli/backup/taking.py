@@ -25,7 +25,7 @@ class Backup:
     """Rows as of one moment, and every blob that they need, while everything runs.
 
     Blobs are written before a row says that they are there, and deleted after none says so any more. So they are copied
-    twice: at first all, then, with deletions waiting, the rows are read and what has come since is copied. What the rows
+    twice: at first all, then, with deletions waiting, the rows are read and what came since is copied. What the rows
     do not know of it is left out. Data keys are made before anything is sealed with them, and never removed: they come
     last.
     """
