@@ -58,7 +58,7 @@ def listed(person: Person) -> list[Any]:
 def test_what_was_backed_up_while_everything_ran_is_answered_from_an_empty_folder(
     system: System, people: People, vendors: Vendors, tmp_path: Path
 ) -> None:
-    """case 15: a restored system answers as the one before, and an EXTERNAL reader is still shown nothing INTERNAL."""
+    """The restored system answers as the one before did, and EXTERNAL people are still shown nothing INTERNAL."""
     vendors.fail_all()
     public = documents.text(tmp_path / "harbour.txt", "The harbour master of Skagen answers at extension 4711.\n")
     secret = documents.text(tmp_path / "vault.txt", "The vault of Skagen opens with the word quillfeather.\n")

@@ -113,7 +113,7 @@ async def test_rows_of_a_former_version_are_loaded_as_they_were_and_brought_up_t
 async def test_a_file_of_rows_that_was_changed_leaves_the_database_empty(
     any_sql_url: str, empty_sql_url: str, tmp_path: Path, office: Office
 ) -> None:
-    """case 17: all rows are loaded or none."""
+    """All rows are loaded or none."""
     await Former(tmp_path, office).fill(any_sql_url, former_revisions()[-1])
     source, target = Database(any_sql_url), Database(empty_sql_url)
     revision = (await write_dump(source, tmp_path / "dump"))["revision"]

@@ -10,6 +10,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sluice.passportkeys import PUBLIC_KEYS
 
+KEEP_A_COPY = (
+    "Keep a copy of these keys, away from the data: without a level key nothing of its level ever opens again, and with"
+    " it whoever has the data can read it."
+)
+
 
 def create_keys(folder: Path) -> list[str]:
     """Make the keys that are missing, readable by their owner alone; the names of those made.

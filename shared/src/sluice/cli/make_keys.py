@@ -2,7 +2,7 @@
 
 import typer
 
-from sluice.cli.keys import create_keys
+from sluice.cli.keys import KEEP_A_COPY, create_keys
 from sluice.cli.settings import CliSettings
 
 
@@ -14,3 +14,5 @@ def keys(context: typer.Context) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = create_keys(folder)
     print(f"{folder}: made {', '.join(made)}" if made else f"{folder}: nothing was missing")
+    if made:
+        print(KEEP_A_COPY)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from rich.console import Console
 
-from sluice.cli.keys import create_keys
+from sluice.cli.keys import KEEP_A_COPY, create_keys
 from sluice.cli.lane_users import lane_users, own
 from sluice.cli.lock import held
 from sluice.cli.logs import LogFile, parse
@@ -36,7 +36,8 @@ def up() -> None:
     users = lane_users(settings)
     check_packages()
     settings.state.create()
-    create_keys(settings.state.keys)
+    if made := create_keys(settings.state.keys):
+        print(f"{settings.state.keys}: made {', '.join(made)}. {KEEP_A_COPY}")
     programs = as_users(table(settings, environment()), users)
     own(settings.state, users, settings.key_files)
     run(programs, settings.state, Console(), lambda terminal: welcome(terminal, settings))

@@ -1,5 +1,6 @@
 """`sluice backup` and `sluice restore`."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from sluice.access import Level
 from sluice.cli.backup.database import Rows
 from sluice.cli.backup.form import Manifest
 from sluice.cli.backup.restoring import Restore
@@ -16,8 +16,9 @@ from sluice.cli.backup.taking import Backup
 from sluice.cli.settings import CliSettings, environment
 from sluice.errors import ConfigurationError, PermanentError
 
-WITHOUT_KEYS = "without the level keys nothing that is sealed ever opens again"
+_WITHOUT_KEYS = "without the level keys nothing that is sealed ever opens again"
 _SHOWN = 20
+_FOR_OWNER_ALONE = 0o077
 
 
 def backup(
@@ -27,6 +28,7 @@ def backup(
     ] = None,
 ) -> None:
     """Copy rows, blobs and data keys as of one moment, while everything runs; the index and Redis are not kept."""
+    os.umask(_FOR_OWNER_ALONE)
     settings = CliSettings()
     if keys is not None:
         _check_keys_file(keys, folder)
@@ -48,12 +50,15 @@ def restore(
     ] = None,
 ) -> None:
     """Make a state folder from a backup. `sluice up` on it brings the tables up to date and makes the index anew."""
+    os.umask(_FOR_OWNER_ALONE)
     settings = CliSettings()
     rows = Rows(into.absolute(), environment())
     with _files_told():
-        elsewhere = [file.read_bytes() for level in Level for file in settings.level_key_files.get(level, ())]
+        elsewhere = [
+            file.read_bytes() for files in settings.level_key_files.values() for file in files if file.is_file()
+        ]
         given = read_keys(keys) if keys else {}
-        manifest = Restore(backup, rows, given, elsewhere)(into)
+        manifest = Restore(backup, rows, given, [file.read_bytes() for file in outside])(into)
     print(f"{into}: {_size(manifest)}, as of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC")
     if rows.elsewhere:
         print("the rows are in the database that SLUICE_DATABASE_URL names")
@@ -74,11 +79,11 @@ def _check_keys_file(keys: Path, folder: Path) -> None:
 def _tell_keys(settings: CliSettings, keys: Path | None) -> None:
     folder = settings.state.keys
     if keys is None:
-        print(f"the keys in {folder} are not in it: keep a copy elsewhere (--keys FILE), {WITHOUT_KEYS}")
+        print(f"the keys in {folder} are not in it: keep a copy elsewhere (--keys FILE), {_WITHOUT_KEYS}")
     else:
         with _files_told():
             count = len(write_keys(folder, keys))
-        print(f"{keys}: {count} keys; keep it away from the backup, {WITHOUT_KEYS}")
+        print(f"{keys}: {count} keys; keep it away from the backup, {_WITHOUT_KEYS}")
     outside = [file for files in settings.level_key_files.values() for file in files]
     for file in outside:
         if not file.absolute().is_relative_to(folder):

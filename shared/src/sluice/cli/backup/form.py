@@ -125,6 +125,8 @@ def listed(folder: Path) -> Iterator[Kept]:
 def taken(folder: Path, file: Kept, target: Path | None = None) -> None:
     """Compares a file with what the list says of it, and copies it if there is a target. Raises DamagedError."""
     source = folder / file.path
+    if source.is_symlink():
+        raise DamagedError(f"the backup is damaged: {file.path} is a link")
     try:
         status = source.stat()
         found = digest_of(source) if target is None else copy_file(source, target)

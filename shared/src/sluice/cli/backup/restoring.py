@@ -14,6 +14,8 @@ from sluice.cli.backup.secrets import check_keys, put_keys, read_folder
 from sluice.cli.state import StateFolder
 from sluice.errors import PermanentError
 
+_FILLED = ("data", "keys")
+
 
 @dataclass(frozen=True)
 class Restore:
@@ -65,10 +67,16 @@ class Restore:
 
 
 def _check_empty(into: Path, *, but_for_keys: bool) -> None:
+    """A container has volumes there that are no part of it."""
     if into.is_symlink() or (into.exists() and not into.is_dir()):
         raise PermanentError(f"{into} is no folder")
+    others = [child for child in into.iterdir() if child.is_mount()] if into.exists() else []
+    passed_over = [
+        *(child for child in others if child.name not in _FILLED),
+        *([into / "keys"] if but_for_keys else []),
+    ]
     for file in _files(into):
-        if not (but_for_keys and file.is_relative_to(into / "keys")):
+        if not any(file.is_relative_to(folder) for folder in passed_over):
             raise PermanentError(f"{into} is not empty ({file.relative_to(into)}): name a new folder")
 
 

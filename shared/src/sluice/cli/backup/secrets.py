@@ -69,17 +69,18 @@ def check_keys(data_keys: Path, level_keys: Iterable[bytes], needed: Mapping[Lev
         PermanentError: a data key of the folder does not open with any of these level keys.
     """
     wrappers = [KeyFile(key) for key in level_keys if len(key) == _LEVEL_KEY_BYTES]
+    given = {wrapper.key_id for wrapper in wrappers}
     keys = DataKeys(dict.fromkeys(Level, wrappers), data_keys)
     for info in keys.all():
+        if not given & set(info.key_ids):
+            wanted = ", ".join(needed[info.level])
+            raise PermanentError(
+                f"the {info.level} key ({wanted}) that wraps its data keys is not among the keys given: name a copy of"
+                " the keys by --keys; without it nothing of that level opens"
+            )
         try:
             keys.key(info.tenant, info.level, info.name)
         except DataKeyUnavailableError as error:
-            if not {wrapper.key_id for wrapper in wrappers} & set(info.key_ids):
-                wanted = ", ".join(needed[info.level])
-                raise PermanentError(
-                    f"the {info.level} key ({wanted}) that wraps its data keys is not among the keys given: name a copy"
-                    " of the keys by --keys; without it nothing of that level opens"
-                ) from error
             raise PermanentError(f"{info.level} data key {info.name} of {info.tenant}: {error.detail}") from error
 
 
