@@ -54,9 +54,7 @@ def restore(
     settings = CliSettings()
     rows = Rows(into.absolute(), environment())
     with _files_told():
-        elsewhere = [
-            file.read_bytes() for files in settings.level_key_files.values() for file in files if file.is_file()
-        ]
+        outside = [file for files in settings.level_key_files.values() for file in files if file.is_file()]
         given = read_keys(keys) if keys else {}
         manifest = Restore(backup, rows, given, [file.read_bytes() for file in outside])(into)
     print(f"{into}: {_size(manifest)}, as of {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC")
