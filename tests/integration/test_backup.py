@@ -10,14 +10,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from gateway.adapters.sql_accounts import SqlAccounts
+from gateway.database import Database
 from sluice.access import Level
 from sluice.blobs import BlobStore, deletions_held
 from sluice.cli.keys import create_keys
 from sluice.sealing import Keyring
 from tests.support.former import Former
+from tests.support.gateway import create_database
 from tests.support.identity import Office, passport
 from tests.support.waiting import wait_for
 
@@ -247,13 +251,13 @@ async def test_a_backup_of_a_newer_version_is_refused(place: Place) -> None:
 
 async def test_without_the_right_level_key_nothing_is_restored(place: Place) -> None:
     kept = place.backed_up()
-    [key_id] = json.loads((kept / "manifest.json").read_text())["level_keys"]["INTERNAL"]
-    assert key_id in place.refused("restore", "kept", "--into", "new")
+    key_ids = json.loads((kept / "manifest.json").read_text())["level_keys"]
+    assert f"the EXTERNAL key ({key_ids['EXTERNAL'][0]})" in place.refused("restore", "kept", "--into", "new")
     keys = json.loads((place.folder / "sluice.keys").read_text())
     keys["keys"]["level-internal.key"] = base64.b64encode(os.urandom(32)).decode()
     (place.folder / "other.keys").write_text(json.dumps(keys))
     said = place.refused("restore", "kept", "--into", "new", "--keys", "other.keys")
-    assert f"the INTERNAL key ({key_id})" in said
+    assert f"the INTERNAL key ({key_ids['INTERNAL'][0]})" in said
     (place.folder / "other.keys").write_text("{")
     assert "neither a file of" in place.refused("restore", "kept", "--into", "new", "--keys", "other.keys")
 
@@ -285,6 +289,24 @@ async def test_folders_that_are_there_already_are_filled_in_place_or_left_empty(
     restored = place.run("restore", "kept", "--into", "new")
     assert restored.returncode == 0, restored.stderr
     assert files_of(place.folder / "new" / "data" / "blobs") == files_of(place.state / "data" / "blobs")
+
+
+async def test_rows_in_postgresql_are_kept_and_go_into_an_empty_database_alone(
+    place: Place, postgres: str, tmp_path: Path, office: Office
+) -> None:
+    full, empty = [await create_database(postgres, f"sluice_{uuid4().hex}") for _ in range(2)]
+    await Former(tmp_path, office).fill(full, "head")
+    (place.state / "data" / "sluice.db").unlink()
+    made = place.run("backup", "kept", "--keys", "sluice.keys", SLUICE_DATABASE_URL=full)
+    assert made.returncode == 0, made.stderr
+    assert "the database is not empty" in place.restore_refused(SLUICE_DATABASE_URL=full)
+    words = ("restore", "kept", "--into", "new", "--keys", "sluice.keys")
+    restored = place.run(*words, SLUICE_DATABASE_URL=empty)
+    assert restored.returncode == 0, restored.stderr
+    assert not (place.folder / "new" / "data" / "sluice.db").exists()
+    database = Database(empty)
+    assert await SqlAccounts(database).tenant("acme") is not None
+    await database.close()
 
 
 async def test_a_backup_that_was_killed_leaves_none(place: Place) -> None:
