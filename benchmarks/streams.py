@@ -65,6 +65,11 @@ async def gateway(folder: Path, valkey: RedisServer) -> AsyncIterator[Measured]:
         "SLUICE_QUESTION_DEADLINE_SECONDS": "600",
         "SLUICE_MAX_OPEN_QUESTIONS": "100000",
         "SLUICE_MAX_TENANT_QUESTIONS": "100000",
+        "SLUICE_PERSON_REQUESTS_PER_MINUTE": "0",
+        "SLUICE_TENANT_REQUESTS_PER_MINUTE": "0",
+        "SLUICE_PERSON_QUESTIONS_PER_MINUTE": "0",
+        "SLUICE_PERSON_QUESTIONS_PER_DAY": "0",
+        "SLUICE_TENANT_QUESTIONS_PER_MINUTE": "0",
     }
     command = [sys.executable, "-m", "gateway"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)  # noqa: ASYNC220  # at its start

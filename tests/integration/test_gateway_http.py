@@ -179,6 +179,7 @@ _BODIES: dict[tuple[str, str], Any] = {
     ("patch", "conversation_id"): {"title": "mine now"},
     ("patch", "document_id"): {"access_level": "INTERNAL"},
     ("post", "answer_id"): {"verdict": "up"},
+    ("post", "key_id"): {"overlap_seconds": 60},
 }
 
 

@@ -37,6 +37,8 @@ async def test_a_key_is_made_used_listed_and_revoked(any_gateway: RunningGateway
             assert (await program.get(f"/api/v1/knowledge/jobs/{job['job_id']}")).status_code == 200
             assert [item["name"] for item in (await program.get(DOCUMENTS)).json()["items"]] == ["a.txt"]
             [listed] = (await admin.get(KEYS)).json()["items"]
+            assert listed.pop("last_used_at")
+            assert made.pop("last_used_at") is None
             assert listed == {name: value for name, value in made.items() if name != "key"}
             for _ in range(2):
                 assert (await admin.delete(f"{KEYS}/{made['id']}")).status_code == 204
@@ -232,3 +234,72 @@ async def test_what_a_key_has_begun_is_not_published_after_it_was_revoked(
 
         await until(failed, seconds=20, what="the job's end")
         assert workers.idle()
+
+
+async def test_a_rotated_key_has_a_new_secret_and_the_old_one_is_good_for_the_overlap(
+    any_gateway: RunningGateway,
+) -> None:
+    """On SQLite and on PostgreSQL; without an overlap the old one ends at once."""
+    async with await any_gateway.admin() as admin:
+        made = await make_key(admin)
+        rotated = (await admin.post(f"{KEYS}/{made['id']}/rotate", json={"overlap_seconds": 600})).json()
+        assert (rotated["id"], rotated["key"] == made["key"]) == (made["id"], False)
+        for text in (made["key"], rotated["key"]):
+            async with any_gateway.client(text) as program:
+                assert (await program.get("/api/v1/me")).status_code == 200
+        async with any_gateway.adapters.database.write() as connection:
+            await connection.execute(update(api_keys).values(previous_until=datetime.now(UTC)))
+        again = (await admin.post(f"{KEYS}/{made['id']}/rotate", json={})).json()
+        for text, status in ((made["key"], 401), (rotated["key"], 401), (again["key"], 200)):
+            async with any_gateway.client(text) as program:
+                assert (await program.get("/api/v1/me")).status_code == status
+        assert (await admin.post(f"{KEYS}/{made['id']}/rotate", json={"overlap_seconds": 604_801})).status_code == 422
+        assert (await admin.delete(f"{KEYS}/{made['id']}")).status_code == 204
+        assert (await admin.post(f"{KEYS}/{made['id']}/rotate", json={})).status_code == 409
+
+
+async def test_nobody_is_told_a_rotated_key_with_more_rights_than_they_have(gateway: RunningGateway) -> None:
+    """case 7: an admin without the right to upload rotates no key that has it."""
+    async with await gateway.admin() as admin, await gateway.person("a@razorpay.com", "read", "admin") as lesser:
+        made = await make_key(admin)
+        assert (await lesser.post(f"{KEYS}/{made['id']}/rotate", json={})).status_code == 403
+
+
+async def test_a_key_has_no_more_than_its_maker_has_now(gateway: RunningGateway) -> None:
+    """case 19: fewer rights at the next request; none at all while its maker is suspended, or gone."""
+    boss = await gateway.person("boss@razorpay.com", "read", "upload", "admin")
+    async with boss, await gateway.admin() as admin:
+        made = await make_key(boss)
+        maker = f"/api/v1/people/{made['created_by']}"
+        async with gateway.client(made["key"]) as program:
+            assert (await admin.patch(maker, json={"rights": ["read", "admin"]})).status_code == 200
+            assert (await program.get("/api/v1/me")).json()["rights"] == ["read"]
+            assert (await _upload(program)).status_code == 403
+            for suspended, status in ((True, 401), (False, 200)):
+                assert (await admin.patch(maker, json={"suspended": suspended})).status_code == 200
+                assert (await program.get("/api/v1/me")).status_code == status
+                assert (await admin.get(KEYS)).json()["items"][0]["active"] is not suspended
+            async with gateway.adapters.database.write() as connection:
+                await connection.execute(update(tenants).values(internal_domains=["example.org"]))
+            assert (await program.get("/api/v1/me")).json()["clearance"] == "EXTERNAL"
+            async with gateway.adapters.database.write() as connection:
+                await connection.execute(update(tenants).values(internal_domains=["razorpay.com"]))
+            assert (await admin.delete(maker)).status_code == 204
+            assert (await program.get("/api/v1/me")).status_code == 401
+
+
+async def test_the_last_use_of_a_key_is_written_once_a_minute(gateway: RunningGateway) -> None:
+    async with await gateway.admin() as admin:
+        made = await make_key(admin)
+        async with gateway.client(made["key"]) as program:
+            await program.get("/api/v1/me")
+            [first] = (await admin.get(KEYS)).json()["items"]
+            await program.get("/api/v1/me")
+            [second] = (await admin.get(KEYS)).json()["items"]
+            assert first["last_used_at"] == second["last_used_at"]
+            async with gateway.adapters.database.write() as connection:
+                before = datetime.now(UTC) - timedelta(minutes=2)
+                await connection.execute(update(api_keys).values(last_used_at=before))
+            await program.get("/api/v1/me")
+            [third] = (await admin.get(KEYS)).json()["items"]
+    assert third["last_used_at"] > first["last_used_at"]

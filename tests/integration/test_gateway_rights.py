@@ -47,6 +47,7 @@ ROUTES: dict[str, str | Right] = {
     f"POST {API}/keys": Right.ADMIN,
     f"GET {API}/keys": Right.ADMIN,
     f"DELETE {API}/keys/{{key_id}}": Right.ADMIN,
+    f"POST {API}/keys/{{key_id}}/rotate": Right.ADMIN,
     f"GET {API}/audit": Right.ADMIN,
     f"GET {API}/audit/explain": Right.ADMIN,
     f"GET {API}/audit/chains": OPERATOR,

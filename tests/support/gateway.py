@@ -148,6 +148,12 @@ def gateway_settings(folder: Path, redis_url: str, **changes: Any) -> GatewaySet
         "reconcile_after_seconds": 0,
         "lost_after_seconds": 600,  # workers that a test plays tell nothing
         "shutdown_grace_seconds": 2,
+        "person_requests_per_minute": 0,
+        "key_requests_per_minute": 0,
+        "tenant_requests_per_minute": 0,
+        "person_questions_per_minute": 0,
+        "person_questions_per_day": 0,
+        "tenant_questions_per_minute": 0,
     }
     return GatewaySettings(**{**values, **changes})
 

@@ -158,6 +158,8 @@ def settings(folder: Path, vendors: str) -> dict[str, str]:
         "SLUICE_GEMINI_BASE_URL": vendors,
         "AZURE_OPENAI_API_KEY": "test-azure-key",
         "AZURE_OPENAI_ENDPOINT": vendors,
+        "SLUICE_PERSON_REQUESTS_PER_MINUTE": "0",
+        "SLUICE_PERSON_QUESTIONS_PER_MINUTE": "0",
     }
 
 

@@ -116,7 +116,7 @@ def _looking(streams: list[str]) -> Iterator[str]:
     """What only the gateway does: places, depths, dead letters, the events of every request, what operators asked."""
     keys = [Keys(stream) for stream in streams]
     yield "+info +pubsub|numsub +unsubscribe (+subscribe &reply:{*) (+set ~reply:{*) (+setrange ~sluice:probe)"
-    yield "(+get +set ~index-task:*)"
+    yield "(+get +set ~index-task:*) (+incrby +expire ~limit:*)"
     yield _on("+xrange +xlen +xpending +xinfo|groups", "%R~", streams)
     yield _on("+xadd", "%W~", streams)
     yield _on("+zcard +zcount +zrangebyscore", "%R~", [of.delayed for of in keys])

@@ -21,7 +21,12 @@ IDEMPOTENCY_KEY = r"^[\x21-\x7e]{1,200}$"
 def new_api_key() -> tuple[str, str]:
     """The id of a key, and the key itself with 256 random bits; its id can be read off it."""
     key_id = f"key-{secrets.token_hex(12)}"
-    return key_id, f"sluice_{key_id}_{secrets.token_hex(32)}"
+    return key_id, new_secret_of(key_id)
+
+
+def new_secret_of(key_id: str) -> str:
+    """A key with this id and 256 new random bits."""
+    return f"sluice_{key_id}_{secrets.token_hex(32)}"
 
 
 def key_id_of(api_key: str) -> str | None:

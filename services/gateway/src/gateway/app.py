@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from gateway import problems
 from gateway.adapters.index_tasks import RedisIndexTasks
+from gateway.adapters.redis_counts import RedisCounts
 from gateway.adapters.selftest_process import SelftestProcess
 from gateway.adapters.sql_accounts import SqlAccounts
 from gateway.adapters.sql_audit import SqlAuditLog
@@ -53,6 +54,7 @@ from gateway.people import People
 from gateway.ports import Blobs, Passwords
 from gateway.presence import Presence, StillReadable
 from gateway.principals import KnownPrincipals
+from gateway.rates import Rates
 from gateway.reconcile import Reconcile
 from gateway.relevel import Relevel
 from gateway.replay import Replay
@@ -141,7 +143,10 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
 def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     accounts, audit = SqlAccounts(adapters.database), _audit_log(adapters)
     api_keys = SqlApiKeys(adapters.database)
-    conversations_, catalog = SqlConversations(adapters.database, adapters.keyring), SqlCatalog(adapters.database)
+    conversations_, catalog = (
+        SqlConversations(adapters.database, adapters.keyring),
+        SqlCatalog(adapters.database, settings.tenant_storage_bytes),
+    )
     passwords, fixes_ = adapters.passwords, SqlFixes(adapters.database, adapters.keyring)
     publisher, signer = BrokerPublisher(adapters.broker), adapters.signer
     replies = BrokerReplies(adapters.broker.replies)
@@ -207,6 +212,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
         explain_access=ExplainAccess(accounts=accounts, catalog=catalog, fixes=fixes_, trail=audit),
         idempotency=Idempotency(keys=SqlIdempotencyKeys(adapters.database)),
         limits=Limits.of(settings, gate, backlog),
+        rates=Rates(RedisCounts(adapters.broker), settings),
         passwords=passwords,
         login_rules=LoginRules(
             session=timedelta(hours=settings.session_hours),

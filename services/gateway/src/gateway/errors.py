@@ -102,6 +102,20 @@ class BacklogFullError(TransientError):
     status = HTTPStatus.TOO_MANY_REQUESTS
 
 
+class RateLimitedError(TransientError):
+    """Somebody, or their tenant, asked too often within a window of time."""
+
+    type = "rate-limited"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+
+class StorageFullError(PermanentError):
+    """The tenant's documents weigh as much as they may."""
+
+    type = "storage-full"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
 class BeingMovedError(TransientError):
     """Nothing was accepted: the document is on its way to another level first."""
 

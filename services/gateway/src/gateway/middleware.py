@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.problems import problem, respond
+from gateway.rates import header_fields
 from gateway.tokens import new_id
 from sluice.telemetry import log_context
 from sluice.tracing import Tracing, note
@@ -115,6 +116,7 @@ class _Request:
             headers["X-Request-ID"] = self.id
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
+            headers.update(header_fields(self._scope["state"].get("standings", ())))
         await self._send(message)
 
     async def fail(self, receive: Receive) -> None:

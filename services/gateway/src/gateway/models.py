@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -138,6 +139,8 @@ documents = Table(
     Column("created_by", String(64), nullable=False),
     _time("created_at"),
     _time("updated_at"),
+    Column("size", BigInteger, nullable=False, server_default="0"),
+    Index(None, "tenant_id", "state", "size"),
 )
 # One that is being deleted does not stand in the way of the next upload under its name.
 Index(
@@ -287,6 +290,9 @@ api_keys = Table(
     _time("created_at"),
     _time("expires_at", nullable=True),
     _time("revoked_at", nullable=True),
+    Column("sealed_previous", Text),
+    _time("previous_until", nullable=True),
+    _time("last_used_at", nullable=True),
 )
 
 # Rows are only ever added; no foreign keys, so that nothing that is deleted takes its trace along.

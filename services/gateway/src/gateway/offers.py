@@ -95,15 +95,20 @@ class TakeOffer:
 
     async def _prove(self, offered: DocumentOffered) -> ApiKey:
         """The key that the offer was made with. Raises UnprovedOfferError."""
-        found = await self.keys.with_digest(offered.grant.key_id)
+        found = await self.keys.with_digests(offered.grant.key_id)
         if found is None:
             raise UnprovedOfferError("the grant names an API key that there is not")
-        key, digest = found
-        if not await asyncio.to_thread(proves, digest, offered):
+        key, digests = found
+        if not await asyncio.to_thread(_proved, digests, offered):
             raise UnprovedOfferError("the grant's hmac is not that of this key and body")
         if not key.active:
-            raise UnprovedOfferError("the API key was revoked, has expired, or its tenant is suspended")
+            raise UnprovedOfferError("the API key was revoked, has expired, or its tenant or maker may not act")
+        await self.keys.note_use(key)
         return key
+
+
+def _proved(digests: list[bytes], offered: DocumentOffered) -> bool:
+    return any(proves(digest, offered) for digest in digests)
 
 
 def idempotency_key_of(offered: DocumentOffered) -> str:

@@ -21,6 +21,7 @@ from gateway.records import (
     Person,
     Principal,
     Rating,
+    SealedDigests,
     Tenant,
     Turn,
 )
@@ -91,12 +92,18 @@ class ApiKeys(Protocol):
 
     async def add(self, key: ApiKey, sealed_digest: str) -> None: ...
 
-    async def key(self, key_id: str) -> tuple[ApiKey, str] | None:
-        """The key and its sealed digest, also when it was revoked or has expired."""
+    async def key(self, key_id: str) -> tuple[ApiKey, SealedDigests] | None:
+        """The key and its sealed digests, also when it was revoked or has expired."""
         ...
 
     async def keys(self, tenant_id: str, page: Page) -> list[ApiKey]: ...
     async def revoke(self, key_id: str, at: datetime) -> None: ...
+
+    async def rotate(self, key_id: str, before: SealedDigests, after: SealedDigests, until: datetime | None) -> bool:
+        """Replaces the digests; False when somebody else did so first, or the key was revoked."""
+        ...
+
+    async def used(self, key_id: str, at: datetime) -> None: ...
 
 
 class Principals(Protocol):
@@ -179,6 +186,10 @@ class Catalog(Protocol):
         One that was offered before the newest that was taken in makes a job that failed.
         Raises BeingMovedError while the document's level is being changed.
         """
+        ...
+
+    async def check_storage(self, tenant_id: str, more: int) -> None:
+        """Raises StorageFullError when the tenant has no room for so many bytes; `submit` does for each document."""
         ...
 
     async def document(self, tenant_id: str, document_id: str) -> Document | None: ...
@@ -445,6 +456,12 @@ class Backlog(Protocol):
     async def open_jobs(self) -> Mapping[str, int]: ...
     async def open_turns(self, asked_after: datetime) -> Mapping[str, int]: ...
     async def open_fixes(self) -> Mapping[str, int]: ...
+
+
+class Counts(Protocol):
+    async def add(self, name: str, seconds: int) -> int:
+        """Counts one more under a name that is forgotten after so long; how many there are. Raises TransientError."""
+        ...
 
 
 class WaitingJobs(Protocol):

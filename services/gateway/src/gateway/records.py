@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from sluice.access import Level, Right, clearance_of, digest
 from sluice.messages import JobState
@@ -57,22 +57,43 @@ class Person:
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """A program's key, without the key; its id begins with `key-`, so that it is nobody else's."""
+    """A program's key, without the key; its id begins with `key-`, so that it is nobody else's.
+
+    It was `granted` rights and a `ceiling`; of these it has what its maker has as well, who may be gone.
+    """
 
     id: str
     tenant: Tenant
     name: str
-    rights: frozenset[Right]
-    clearance: Level
+    granted: frozenset[Right]
+    ceiling: Level
     created_by: str
+    maker: Person | None
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    previous_until: datetime | None = None
+    last_used_at: datetime | None = None
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        return self.granted & self.maker.rights if self.maker else frozenset()
+
+    @property
+    def clearance(self) -> Level:
+        return min(self.ceiling, self.maker.clearance) if self.maker else Level.EXTERNAL
 
     @property
     def active(self) -> bool:
         expired = self.expires_at is not None and self.expires_at <= datetime.now(UTC)
-        return self.revoked_at is None and not expired and self.tenant.suspended_at is None
+        return self.revoked_at is None and not expired and self.maker is not None and self.maker.active
+
+
+class SealedDigests(NamedTuple):
+    """Of a key's secret, and of the one before, where that is good for a while yet."""
+
+    present: str
+    previous: str | None = None
 
 
 def may_declassify(principal: Principal) -> bool:
@@ -181,6 +202,8 @@ class Document:
     created_by: str
     created_at: datetime
     updated_at: datetime
+    size: int = 0
+    """Of the file that was uploaded, in bytes; 0 for what is fetched from a URL."""
 
 
 @dataclass(frozen=True, kw_only=True)

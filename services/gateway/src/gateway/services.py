@@ -25,6 +25,7 @@ from gateway.ports import (
     Principals,
 )
 from gateway.presence import Presence, StillReadable
+from gateway.rates import Rates
 from gateway.relevel import Relevel
 from gateway.replay import Replay
 from gateway.resend import Resend
@@ -54,6 +55,7 @@ class Services:
     explain_access: ExplainAccess
     idempotency: Idempotency
     limits: Limits
+    rates: Rates
     passwords: Passwords
     login_rules: LoginRules
     people: People

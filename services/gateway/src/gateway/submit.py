@@ -69,6 +69,7 @@ class Submit:
         Raises:
             AccessDeniedError: the level lies above the clearance of whoever asks.
             BeingMovedError: there is such a document, and its level is being changed.
+            StorageFullError: the tenant has no room for it.
         """
         if level not in principal.clearance.readable:
             raise AccessDeniedError(f"you cannot write {level} documents")
@@ -227,6 +228,7 @@ def _new_document(principal: Principal, upload: Upload, level: Level) -> Documen
         created_by=principal.id,
         created_at=now,
         updated_at=now,
+        size=len(upload.data or b""),
     )
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.adapters.sql import comes_after, newest_first, once_more, record_of, values_of
+from gateway.adapters.sql_storage import check_storage
 from gateway.database import Database
 from gateway.errors import BeingMovedError
 from gateway.models import OPEN_JOB, documents, jobs, tenants
@@ -40,8 +41,9 @@ JOB = select(jobs, *(c.label(f"document__{c.name}") for c in documents.c)).selec
 
 
 class SqlCatalog:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, storage_bytes: int = 0) -> None:
         self._database = database
+        self._storage_bytes = storage_bytes
 
     async def submit(self, document: Document, job: Job) -> tuple[Document, Job] | None:
         async def submit() -> tuple[Document, Job] | None:
@@ -57,6 +59,7 @@ class SqlCatalog:
         if (await connection.execute(select(jobs.c.id).where(jobs.c.id == job.id))).first():
             return None
         if known is None:
+            await check_storage(connection, document.tenant_id, document.size, self._storage_bytes)
             await connection.execute(insert(documents).values(values_of(document)))
         elif await _overtaken(connection, known, job):
             job = replace(job, state=JobState.FAILED, error=_NEWER)
@@ -65,6 +68,7 @@ class SqlCatalog:
             job = replace(job, state=JobState.DONE, unchanged=True, done=known.chunk_count, total=known.chunk_count)
             document = known
         else:
+            await check_storage(connection, document.tenant_id, document.size - known.size, self._storage_bytes)
             document = replace(
                 document, id=known.id, generation=known.generation + 1, created_at=known.created_at, title=known.title
             )
@@ -87,6 +91,10 @@ class SqlCatalog:
         )
         row = (await connection.execute(query)).mappings().first()
         return document_of(row) if row else None
+
+    async def check_storage(self, tenant_id: str, more: int) -> None:
+        async with self._database.read() as connection:
+            await check_storage(connection, tenant_id, more, self._storage_bytes)
 
     async def document(self, tenant_id: str, document_id: str) -> Document | None:
         query = select(documents).where(documents.c.id == document_id, documents.c.tenant_id == tenant_id)

@@ -52,17 +52,18 @@ async def post_question(
 ) -> Response | AnswerOut:
     """Server-sent events, or with `Accept: application/json` the whole answer at once."""
     reader = await present.now()
-    turn = await _turn(body, reader, services, keyed)
+    turn = await _turn(request, body, reader, services, keyed)
     if "application/json" in accept and "text/event-stream" not in accept:
         return await unless_gone(request, _whole(services, present, turn, resumable=keyed.given))
     return _events(services, present, turn, None)
 
 
-async def _turn(body: QuestionIn, reader: Person, services: Services, keyed: Keyed) -> Turn:
+async def _turn(request: Request, body: QuestionIn, reader: Person, services: Services, keyed: Keyed) -> Turn:
     claim = await keyed.claim(reader, body.model_dump())
     if claim and claim.settled:
         return await services.ask.find(reader, claim.id())
     async with services.limits.room(services.limits.questions, reader.tenant.id):
+        await services.rates.question(reader, request.state.standings)
         turn = await services.ask(reader, body.question, body.conversation_id, turn_id=claim.id() if claim else None)
     await keyed.settle(claim)
     return turn

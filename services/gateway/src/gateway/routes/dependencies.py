@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from gateway.errors import NotSignedInError
 from gateway.presence import LOOK_AGAIN_SECONDS, LOOK_AHEAD_SECONDS
+from gateway.rates import Standing
 from gateway.records import ApiKey, Caller, Person, Principal
 from gateway.services import Services
 from gateway.tokens import fingerprint
@@ -45,6 +46,8 @@ async def authenticated(request: Request, services: ServicesIn, bearer: Bearer) 
     slug = principal.tenant.slug
     request.state.tenant = slug
     request.state.principal = principal
+    request.state.standings = standings = list[Standing]()
+    await services.rates.request(principal, standings)
     with log_context(tenant=slug):
         yield Caller(principal=principal, token_sha256=fingerprint(bearer.credentials))
 
@@ -150,7 +153,7 @@ def _heard(looking: "asyncio.Task[Any]") -> None:
 
 def _look_for(services: Services, caller: Caller) -> Callable[[], Awaitable[Person | ApiKey | None]]:
     if isinstance(caller.principal, ApiKey):
-        return partial(services.keys.still, caller.principal.id)
+        return partial(services.keys.still, caller.principal.id, bytes.fromhex(caller.token_sha256))
     return partial(services.presence, caller.token_sha256)
 
 

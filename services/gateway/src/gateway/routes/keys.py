@@ -1,6 +1,6 @@
 """/api/v1/keys: the API keys of the admin's tenant."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
 
@@ -32,6 +32,17 @@ class KeyOut(Output):
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute; null when it was never used.")
+    previous_until: datetime | None = Field(description="How long the secret before the last rotation is good.")
+    active: bool = Field(
+        description="Whether it may act now: not when it was revoked or has expired, or its maker is suspended or gone."
+    )
+
+
+class RotationIn(Body):
+    overlap_seconds: Annotated[int, Field(ge=0, le=7 * 86_400)] = Field(
+        default=0, description="How long the present secret stays good; 0 ends it at once."
+    )
 
 
 class NewKeyOut(KeyOut):
@@ -51,6 +62,13 @@ async def get_keys(admin: Admin, services: ServicesIn, page: PageIn) -> Listing[
     return listing(rows, page, _out, lambda row: (row.created_at, row.id))
 
 
+@router.post("/{key_id}/rotate")
+async def post_rotation(key_id: IdPath, body: RotationIn, admin: Admin, services: ServicesIn) -> NewKeyOut:
+    """Gives the key a new secret."""
+    new = await services.keys.rotate(admin, key_id, timedelta(seconds=body.overlap_seconds))
+    return NewKeyOut(**_out(new.key).model_dump(), key=new.text)
+
+
 @router.delete("/{key_id}", status_code=HTTPStatus.NO_CONTENT)
 async def delete_key(key_id: IdPath, admin: Admin, services: ServicesIn) -> None:
     """Revokes the key at once and for good."""
@@ -58,5 +76,8 @@ async def delete_key(key_id: IdPath, admin: Admin, services: ServicesIn) -> None
 
 
 def _out(key: ApiKey) -> KeyOut:
-    named = {name: getattr(key, name) for name in KeyOut.model_fields if name not in ("tenant", "rights")}
-    return KeyOut(tenant=key.tenant.slug, rights=sorted(key.rights), **named)
+    """With what it was granted; what it has of that now it is told by /api/v1/me."""
+    given = {"tenant": key.tenant.slug, "rights": sorted(key.granted), "clearance": key.ceiling}
+    return KeyOut.model_validate(
+        {name: getattr(key, name) for name in KeyOut.model_fields if name not in given} | given
+    )

@@ -110,6 +110,8 @@ def create_router(settings: GatewaySettings) -> APIRouter:
             return Accepted(jobs=[_accepted(document, job) for job, document in found])
         accepted: list[JobAccepted] = []
         async with services.limits.room(services.limits.documents, uploader.tenant.id, len(names)):
+            if len(names) > 1:
+                await services.catalog.check_storage(uploader.tenant.id, sum(file.size or 0 for file in form.files))
             for number, (name, source) in enumerate(sources):
                 upload = Upload(name=name, data=None if isinstance(source, str) else await source.read())
                 job_id = claim.id(number) if claim else None

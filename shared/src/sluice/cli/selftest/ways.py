@@ -80,7 +80,12 @@ WAYS: tuple[Way, ...] = (
     Way("fixes taught above one's clearance", calls.taught, (f"POST {_KNOWLEDGE}/fixes",)),
     Way("log search", calls.log_search, ("POST /api/v1/logs/search",)),
     Way("keys made above one's clearance", calls.made_keys, ("POST /api/v1/keys",)),
-    _of("API keys", Call("GET", "/api/v1/keys"), Call("DELETE", "/api/v1/keys/{key_id}", fill={"key_id": "key-1"})),
+    _of(
+        "API keys",
+        Call("GET", "/api/v1/keys"),
+        Call("DELETE", "/api/v1/keys/{key_id}", fill={"key_id": "key-1"}),
+        Call("POST", "/api/v1/keys/{key_id}/rotate", body(), fill={"key_id": "key-1"}),
+    ),
     _of(
         "people",
         Call("GET", "/api/v1/people"),
