@@ -218,6 +218,8 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
             session=timedelta(hours=settings.session_hours),
             attempts=settings.login_attempts,
             window=timedelta(seconds=settings.login_window_seconds),
+            lock_attempts=settings.login_lock_attempts,
+            lock_window=timedelta(seconds=settings.login_lock_seconds),
         ),
         people=People(accounts=accounts, passwords=passwords, audit=audit),
         conversations=conversations_,

@@ -31,6 +31,9 @@ class LoginRules:
     session: timedelta
     attempts: int
     window: timedelta
+    lock_attempts: int
+    """Failures after which an address is locked until the lock's window ends, or an admin lifts it; 0 for never."""
+    lock_window: timedelta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +68,17 @@ async def login(
     if tries > rules.attempts:
         await audit.record(_throttled(address, window_ends))
         raise TooManyAttemptsError(f"too many failed logins; try again after {window_ends:%H:%M} UTC")
+    locks = await _check_lock(accounts, audit, rules, address)
     found = _choose(await accounts.credentials(email), attempt.tenant)
     matches = await passwords.verify(attempt.password, found.password_hash if found else None)
     if found is None or not matches or not found.person.active:
         await audit.record(_failed(found, address, matches=matches))
+        if found is not None and locks is not None:
+            await audit.record(_locked(found, locks))
         await _even_out(began)
         raise LoginRefusedError("the address or the password is wrong")
     await _change_password(accounts, passwords, audit, found, attempt)
-    await accounts.forget_attempts(address)
+    await forget_failures(accounts, found.person.email)
     token = new_token()
     async with audit.together():
         await accounts.open_session(fingerprint(token), found.person.id, datetime.now(UTC) + rules.session)
@@ -82,6 +88,49 @@ async def login(
 
 async def logout(accounts: Accounts, session: str) -> None:
     await accounts.close_session(session)
+
+
+async def logout_everywhere(accounts: Accounts, audit: AuditLog, person: Person, by: Person) -> None:
+    """Ends all sessions of a person, also the one that it is asked in."""
+    async with audit.together():
+        await accounts.close_sessions(person.id)
+        await audit.record(
+            AuditEntry(tenant_id=person.tenant.id, actor=by.id, action="person.sessions-ended", target=person.id)
+        )
+
+
+async def forget_failures(accounts: Accounts, email: str) -> None:
+    """The address is neither throttled nor locked any more."""
+    address = fingerprint(email)
+    await accounts.forget_attempts(address)
+    await accounts.forget_attempts(lock_of(address))
+
+
+def lock_of(address: str) -> str:
+    """Under which the failures of an address, by its fingerprint, are counted in the longer window."""
+    return fingerprint(f"lock {address}")
+
+
+async def _check_lock(accounts: Accounts, audit: AuditLog, rules: LoginRules, address: str) -> datetime | None:
+    """Counts in the longer window: until when the address is locked if this attempt fails too, if it is the last.
+
+    Raises:
+        TooManyAttemptsError: it is locked, whether anybody has it or not.
+    """
+    if not rules.lock_attempts:
+        return None
+    failures, until = await accounts.count_attempt(lock_of(address), datetime.now(UTC) + rules.lock_window)
+    if failures > rules.lock_attempts:
+        await audit.record(_throttled(address, until))
+        raise TooManyAttemptsError(f"too many failed logins; try again after {until:%H:%M} UTC on {until:%d %B}")
+    return until if failures == rules.lock_attempts else None
+
+
+def _locked(found: Credentials, until: datetime) -> AuditEntry:
+    person, detail = found.person, {"until": until.isoformat()}
+    return AuditEntry(
+        tenant_id=person.tenant.id, actor="nobody", action="person.locked", target=person.id, detail=detail
+    )
 
 
 async def _even_out(began: float) -> None:

@@ -1,12 +1,14 @@
 """Making, changing and removing people, within what the one who does it has themselves."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gateway.errors import ConflictError, InvalidInputError, NotFoundError
+from gateway.login import forget_failures, lock_of, logout_everywhere
 from gateway.ports import Accounts, AuditLog, Passwords
 from gateway.records import AuditEntry, Page, Person, Tenant
-from gateway.tokens import new_id, new_one_time_password
+from gateway.tokens import fingerprint, new_id, new_one_time_password
 from sluice.access import Right, normalise_email
 from sluice.errors import AccessDeniedError
 
@@ -65,6 +67,25 @@ class People:
             await self.accounts.change(person.id, rights=rights, suspended_at=datetime.now(UTC), suspend=suspended)
             await self._note(by, "person.changed", person, rights=granted, suspended=suspended)
         return await self.find(by, person_id)
+
+    async def sign_out(self, by: Person, person_id: str) -> None:
+        """Raises NotFoundError, AccessDeniedError as `remove` does."""
+        person = await self.find(by, person_id)
+        _may_grant(by, person, frozenset())
+        await logout_everywhere(self.accounts, self.audit, person, by)
+
+    async def locked(self, people: Sequence[Person], failures: int) -> dict[str, datetime]:
+        """Until when who of them cannot sign in, by their ids; so many failures lock an address."""
+        locks = {lock_of(fingerprint(person.email)): person.id for person in people} if failures else {}
+        return {locks[lock]: until for lock, until in (await self.accounts.attempted(list(locks), failures)).items()}
+
+    async def unlock(self, by: Person, person_id: str) -> None:
+        """Raises NotFoundError, AccessDeniedError as `remove` does."""
+        person = await self.find(by, person_id)
+        _may_grant(by, person, frozenset())
+        async with self.audit.together():
+            await forget_failures(self.accounts, person.email)
+            await self._note(by, "person.unlocked", person)
 
     async def remove(self, by: Person, person_id: str) -> None:
         person = await self.find(by, person_id)

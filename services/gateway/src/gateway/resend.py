@@ -43,6 +43,8 @@ class Resend:
             holder = await self._remover(document.tenant_id, document.access_level, Right.UPLOAD)
             await self.submit.publish(holder, document, job)
             return
+        if await self._suspended(document.tenant_id):
+            return  # it waits
         principal = await self.still(job.created_by, Right.UPLOAD, document.access_level)
         if principal is None:
             await self.catalog.fail_job(job.id, _NOT_ANY_MORE, run=job.run)
@@ -57,6 +59,8 @@ class Resend:
             await self.teach.publish(holder, fix)
         elif fix.state is FixState.FAILED:  # it does not open
             await self.fixes.fail(fix, fix.error or _NOT_ANY_MORE)
+        elif await self._suspended(fix.tenant_id):
+            return
         elif teacher := await self.still(fix.created_by, Right.TEACH, fix.access_level):
             await self.teach.publish(Holder.of(teacher, Right.TEACH), fix)
         else:
@@ -93,6 +97,10 @@ class Resend:
         if tenant is None:
             raise NotFoundError("there is no such tenant")
         return Holder.system("removal", tenant.slug, level, right)
+
+    async def _suspended(self, tenant_id: str) -> bool:
+        tenant = await self.accounts.tenant_of(tenant_id)
+        return tenant is not None and tenant.suspended_at is not None
 
     async def still(self, principal_id: str, right: Right, level: Level) -> Principal | None:
         """Who asked, as they are now, if they may still do this."""

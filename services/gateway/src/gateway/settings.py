@@ -36,6 +36,14 @@ class GatewaySettings(CommonSettings, KeySettings):
     session_hours: float = Field(default=8, gt=0, le=24 * 30, description="How long a bearer token is good for.")
     login_attempts: int = Field(default=10, ge=1, description="Failed logins an address has before it must wait.")
     login_window_seconds: float = Field(default=900, gt=0, description="How long it must wait then.")
+    login_lock_attempts: int = Field(
+        default=50,
+        ge=0,
+        description="Failed logins after which an address is locked until an admin lifts it; 0: never.",
+    )
+    login_lock_seconds: float = Field(
+        default=86_400, gt=0, description="How long such failures are counted, from the first; then the lock ends."
+    )
     question_deadline_seconds: float = Field(default=120, gt=0, description="When an unanswered question is given up.")
     job_deadline_seconds: float = Field(default=6 * 3600, gt=0, description="When an unfinished job is given up.")
     log_deadline_seconds: float = Field(default=60, gt=0, description="When an unanswered log search is given up.")

@@ -55,6 +55,22 @@ async def find_tenant(accounts: Accounts, slug: str) -> Tenant:
     return tenant
 
 
+async def suspend_tenant(accounts: Accounts, audit: AuditLog, slug: str, *, suspended: bool) -> Tenant:
+    """Suspends a tenant with all its people and keys, or ends that; doing it again changes nothing.
+
+    Raises:
+        NotFoundError: there is no such tenant.
+    """
+    tenant = await find_tenant(accounts, slug)
+    if suspended is (tenant.suspended_at is not None):
+        return tenant
+    action = "tenant.suspended" if suspended else "tenant.resumed"
+    async with audit.together():
+        await accounts.suspend_tenant(tenant.id, datetime.now(UTC) if suspended else None)
+        await audit.record(AuditEntry(tenant_id=tenant.id, actor="operator", action=action, target=slug))
+    return await find_tenant(accounts, slug)
+
+
 async def ensure_first_admin(
     accounts: Accounts, passwords: Passwords, audit: AuditLog, keys: FirstKeys, first: FirstAdmin
 ) -> None:

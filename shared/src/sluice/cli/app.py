@@ -15,7 +15,7 @@ from sluice.cli.index import index_rebuild, index_verify
 from sluice.cli.ingest.command import ingest
 from sluice.cli.make_keys import keys
 from sluice.cli.passport_keys import retire_passport, rotate_passport
-from sluice.cli.people import person_add, tenant_add, tenant_list
+from sluice.cli.people import person_add, tenant_add, tenant_list, tenant_resume, tenant_suspend
 from sluice.cli.redis_users import redis_acl
 from sluice.cli.selftest.command import selftest_leaks
 from sluice.cli.up import up
@@ -33,6 +33,8 @@ def create_app() -> typer.Typer:
     tenant = typer.Typer(no_args_is_help=True, help="Tenants of the running system.")
     tenant.command("add")(tenant_add)
     tenant.command("list")(tenant_list)
+    tenant.command("suspend")(tenant_suspend)
+    tenant.command("resume")(tenant_resume)
     person = typer.Typer(no_args_is_help=True, help="People of a tenant.")
     person.command("add")(person_add)
     dead = typer.Typer(no_args_is_help=True, help="Dead letters: what was given up, and why.")

@@ -38,6 +38,9 @@ class Gateway:
     def post(self, path: str, body: dict[str, Any]) -> Any:
         return self._call("POST", path, json=body)
 
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        return self._call("PATCH", path, json=body)
+
     def delete(self, path: str, **query: Any) -> Any:
         return self._call("DELETE", path, params=query)
 

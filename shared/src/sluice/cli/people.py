@@ -30,14 +30,33 @@ def tenant_add(
     _console().print(f"tenant {slug} made; next: sluice person add EMAIL --tenant {slug}")
 
 
+def tenant_suspend(slug: Slug) -> None:
+    """Suspend a tenant: nobody of it may act, and its jobs wait."""
+    _suspend(slug, suspended=True)
+    _console().print(f"tenant {slug} is suspended; end that with: sluice tenant resume {slug}")
+
+
+def tenant_resume(slug: Slug) -> None:
+    """End a tenant's suspension."""
+    _suspend(slug, suspended=False)
+    _console().print(f"tenant {slug} may act again; its people sign in anew")
+
+
+def _suspend(slug: str, *, suspended: bool) -> None:
+    settings = CliSettings()
+    with gateway(settings, operator_token(settings.state.operator_token)) as api:
+        api.patch(f"/tenants/{quote(slug, safe='')}", {"suspended": suspended})
+
+
 def tenant_list() -> None:
     """Show the tenants."""
     settings = CliSettings()
-    table = Table("slug", "name", "internal domains")
+    table = Table("slug", "name", "internal domains", "state")
     with gateway(settings, operator_token(settings.state.operator_token)) as api:
         answer = api.get("/tenants")
     for tenant in answer["items"]:
-        table.add_row(tenant["slug"], tenant["name"], ", ".join(tenant.get("internal_domains", [])))
+        state = "suspended" if tenant.get("suspended_at") else "active"
+        table.add_row(tenant["slug"], tenant["name"], ", ".join(tenant.get("internal_domains", [])), state)
     _console().print(table)
 
 

@@ -1,6 +1,6 @@
 """Tenants, people and sessions in SQL."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from sqlalchemy import RowMapping, delete, insert, select, update
@@ -41,6 +41,17 @@ class SqlAccounts:
         query = newest_first(select(tenants), tenants.c.created_at, tenants.c.id, page)
         async with self._database.read() as connection:
             return [record_of(Tenant, row) for row in (await connection.execute(query)).mappings()]
+
+    async def suspend_tenant(self, tenant_id: str, at: datetime | None) -> None:
+        theirs = select(people.c.id).where(people.c.tenant_id == tenant_id)
+        async with self._database.write() as connection:
+            await connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(suspended_at=at))
+            if at is not None:
+                await connection.execute(delete(sessions).where(sessions.c.person_id.in_(theirs)))
+
+    async def close_sessions(self, person_id: str) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(delete(sessions).where(sessions.c.person_id == person_id))
 
     async def add_person(self, person: Person, password_hash: str, *, one_time: bool) -> None:
         row = values_of(person, rights=sorted(person.rights), tenant_id=person.tenant.id)
@@ -146,6 +157,15 @@ class SqlAccounts:
     async def forget_attempts(self, address_sha256: str) -> None:
         async with self._database.write() as connection:
             await connection.execute(delete(login_attempts).where(login_attempts.c.address_sha256 == address_sha256))
+
+    async def attempted(self, addresses_sha256: Collection[str], least: int) -> dict[str, datetime]:
+        tried = select(login_attempts.c.address_sha256, login_attempts.c.window_ends).where(
+            login_attempts.c.address_sha256.in_(list(addresses_sha256)),
+            login_attempts.c.attempts >= least,
+            login_attempts.c.window_ends > datetime.now(UTC),
+        )
+        async with self._database.read() as connection:
+            return {row[0]: row[1] for row in await connection.execute(tried)}
 
 
 def _person(row: RowMapping) -> Person:

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import Select, func, select
 
 from gateway.database import Database
-from gateway.models import OPEN_FIX, OPEN_JOB, OPEN_TURN, WAITING, conversations, fixes, jobs, people, turns
+from gateway.models import OPEN_FIX, OPEN_JOB, OPEN_TURN, WAITING, conversations, fixes, jobs, people, tenants, turns
 from sluice.access import Level
 
 
@@ -31,6 +31,7 @@ class SqlBacklog:
         oldest = (
             select(jobs.c.tenant_id, jobs.c.id)
             .where(WAITING, jobs.c.waiting_lane == lane, jobs.c.tenant_id > after_tenant)
+            .where(jobs.c.tenant_id.not_in(select(tenants.c.id).where(tenants.c.suspended_at.is_not(None))))
             .order_by(jobs.c.tenant_id, jobs.c.created_at, jobs.c.id)
             .limit(1)
         )

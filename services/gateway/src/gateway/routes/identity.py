@@ -1,5 +1,6 @@
 """Signing in, and people: /api/v1/auth, /api/v1/me, /api/v1/people."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Literal
@@ -7,11 +8,12 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import Field, StringConstraints
 
-from gateway.login import Attempt, login, logout
+from gateway.login import Attempt, login, logout, logout_everywhere
 from gateway.people import NewPerson
 from gateway.records import ApiKey, Person
 from gateway.routes.dependencies import Admin, CallerIn, ServicesIn, Somebody
 from gateway.routes.schemas import Body, Email, IdPath, Listing, Output, PageIn, RightsIn, listing
+from gateway.services import Services
 from gateway.settings import MAX_PASSWORD, MIN_PASSWORD
 from sluice.access import Level, Right
 
@@ -60,10 +62,12 @@ class PersonIn(Body):
 class PersonChange(Body):
     rights: RightsIn | None = None
     suspended: bool | None = None
+    locked: Literal[False] | None = Field(default=None, description="Lifts the lock that failed logins brought about.")
 
 
 class PersonOut(Me):
     suspended: bool
+    locked_until: datetime | None = Field(description="Failed logins locked the address until then.")
     created_at: datetime
 
 
@@ -81,6 +85,12 @@ async def post_login(body: LoginIn, services: ServicesIn) -> LoginOut:
 @router.post("/auth/logout", status_code=HTTPStatus.NO_CONTENT)
 async def post_logout(_: Somebody, caller: CallerIn, services: ServicesIn) -> None:
     await logout(services.accounts, caller.token_sha256)
+
+
+@router.post("/auth/logout-everywhere", status_code=HTTPStatus.NO_CONTENT)
+async def post_logout_everywhere(person: Somebody, services: ServicesIn) -> None:
+    """Ends every session of the person who calls, this one too."""
+    await logout_everywhere(services.accounts, services.audit, person, person)
 
 
 @router.get("/me")
@@ -102,18 +112,30 @@ async def get_people(
     email: Annotated[Email | None, Query(description="Who has this address, if anybody.")] = None,
 ) -> Listing[PersonOut]:
     people = await services.people.of(admin, page, email)
-    return listing(people, page, person_out, lambda person: (person.created_at, person.id))
+    locked = await _locked(services, *people)
+    return listing(
+        people, page, lambda person: person_out(person, locked), lambda person: (person.created_at, person.id)
+    )
 
 
 @router.get("/people/{person_id}")
 async def get_person(person_id: IdPath, admin: Admin, services: ServicesIn) -> PersonOut:
-    return person_out(await services.people.find(admin, person_id))
+    person = await services.people.find(admin, person_id)
+    return person_out(person, await _locked(services, person))
 
 
 @router.patch("/people/{person_id}")
 async def patch_person(person_id: IdPath, body: PersonChange, admin: Admin, services: ServicesIn) -> PersonOut:
     changed = await services.people.change(admin, person_id, rights=body.rights, suspended=body.suspended)
-    return person_out(changed)
+    if body.locked is False:
+        await services.people.unlock(admin, person_id)
+    return person_out(changed, await _locked(services, changed))
+
+
+@router.delete("/people/{person_id}/sessions", status_code=HTTPStatus.NO_CONTENT)
+async def delete_sessions(person_id: IdPath, admin: Admin, services: ServicesIn) -> None:
+    """Ends every session of a person."""
+    await services.people.sign_out(admin, person_id)
 
 
 @router.delete("/people/{person_id}", status_code=HTTPStatus.NO_CONTENT)
@@ -136,9 +158,18 @@ def _key_me(key: ApiKey) -> KeyMe:
     return KeyMe(tenant=key.tenant.slug, rights=sorted(key.rights), **named)
 
 
-def person_out(person: Person) -> PersonOut:
-    return PersonOut(**me(person).model_dump(), suspended=person.suspended_at is not None, created_at=person.created_at)
+async def _locked(services: Services, *people: Person) -> dict[str, datetime]:
+    return await services.people.locked(people, services.login_rules.lock_attempts)
+
+
+def person_out(person: Person, locked: Mapping[str, datetime]) -> PersonOut:
+    return PersonOut(
+        **me(person).model_dump(),
+        suspended=person.suspended_at is not None,
+        locked_until=locked.get(person.id),
+        created_at=person.created_at,
+    )
 
 
 def new_person_out(new: NewPerson) -> NewPersonOut:
-    return NewPersonOut(**person_out(new.person).model_dump(), one_time_password=new.one_time_password)
+    return NewPersonOut(**person_out(new.person, {}).model_dump(), one_time_password=new.one_time_password)

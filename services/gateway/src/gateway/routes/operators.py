@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from gateway.routes.dependencies import ServicesIn, operator
 from gateway.routes.identity import NewPersonOut, PersonIn, Slug, new_person_out
 from gateway.routes.schemas import Body, Listing, Output, PageIn, Text, listing
-from gateway.tenants import add_tenant, find_tenant
+from gateway.tenants import add_tenant, find_tenant, suspend_tenant
 
 router = APIRouter(prefix="/api/v1/tenants", tags=["operators"], dependencies=[Depends(operator)])
 Domain = Annotated[str, StringConstraints(min_length=3, max_length=253)]
@@ -30,6 +30,11 @@ class TenantOut(Output):
     name: str
     internal_domains: list[str]
     created_at: datetime
+    suspended_at: datetime | None
+
+
+class TenantChange(Body):
+    suspended: bool = Field(description="Nobody of it may act, no key and no person, and its jobs wait.")
 
 
 @router.post("", status_code=HTTPStatus.CREATED)
@@ -42,6 +47,14 @@ async def post_tenant(body: TenantIn, services: ServicesIn) -> TenantOut:
 async def get_tenants(services: ServicesIn, page: PageIn) -> Listing[TenantOut]:
     tenants = await services.accounts.tenants(page)
     return listing(tenants, page, TenantOut.model_validate, lambda tenant: (tenant.created_at, tenant.id))
+
+
+@router.patch("/{slug}")
+async def patch_tenant(slug: Slug, body: TenantChange, services: ServicesIn) -> TenantOut:
+    """Suspends the tenant: sessions end, streams too within seconds; or resumes it."""
+    tenant = await suspend_tenant(services.accounts, services.audit, slug, suspended=body.suspended)
+    services.dispatch.wake()
+    return TenantOut.model_validate(tenant)
 
 
 @router.post("/{slug}/people", status_code=HTTPStatus.CREATED)

@@ -92,18 +92,27 @@ WAYS: tuple[Way, ...] = (
         Call("GET", "/api/v1/people/{person_id}"),
         Call("PATCH", "/api/v1/people/{person_id}", body(suspended=True)),
         Call("DELETE", "/api/v1/people/{person_id}"),
+        Call("DELETE", "/api/v1/people/{person_id}/sessions"),
         Call("POST", "/api/v1/people", body(email="not an address", rights=[])),
     ),
     _of(
         "signing in",
         Call("GET", "/api/v1/me"),
         Call("POST", "/api/v1/auth/logout", {"headers": {"Authorization": "Bearer stolen"}}),
+        Call("POST", "/api/v1/auth/logout-everywhere", {"headers": {"Authorization": "Bearer stolen"}}),
     ),
     Way("signing in with a guess", calls.guessed_password, ("POST /api/v1/auth/login",)),
     _of(
         "operators' tenants",
         Call("GET", "/api/v1/tenants"),
         Call("POST", "/api/v1/tenants", body(slug="mine", name="mine"), only_for="operator"),
+        Call(
+            "PATCH",
+            "/api/v1/tenants/{slug}",
+            body(suspended=False),
+            fill={"slug": "default"},
+            only_for="operator",
+        ),
         Call(
             "POST",
             "/api/v1/tenants/{slug}/people",
