@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sluice.access import Level, PassportExpiredError, Right, clearance_of, key_id, normalise_email
 from sluice.errors import (
@@ -65,6 +67,27 @@ OUTSIDERS = [
 @pytest.mark.parametrize("address", OUTSIDERS)
 def test_an_address_that_only_looks_internal_is_external(address: str) -> None:
     """case 13: sub-domains, look-alikes, odd and quoted local parts, control characters."""
+    assert clearance_of(address, STAFF, verified=True) is Level.EXTERNAL
+
+
+_LOCAL = st.text(min_size=1, max_size=70)
+_LOOK_ALIKES = st.one_of(
+    st.builds("{0}@razorpay.com.{1}".format, _LOCAL, st.text(min_size=1)),
+    st.builds("{0}@{1}razorpay.com".format, _LOCAL, st.text(min_size=1)),
+    st.builds("{0}@razorpay.com{1}".format, _LOCAL, st.text(min_size=1)),
+    st.builds("{0}@{1}@razorpay.com".format, _LOCAL, st.text()),
+    st.builds('"{0}"@razorpay.com'.format, st.text()),
+    st.builds(
+        "a@{0}".format,
+        st.sampled_from(["ａ", "а", "ɑ", "\u200ba", "á"]).map(lambda other: "razorpay.com".replace("a", other, 1)),
+    ),
+    st.builds("{0}{1}{2}@razorpay.com".format, st.text(), st.sampled_from("\0\r\n\t ,;<>()\u2028@"), st.text()),
+)
+
+
+@given(_LOOK_ALIKES)
+def test_no_constructed_look_alike_is_internal(address: str) -> None:
+    """case 13: another domain around the internal one, another letter, a second `@`, what no local part may have."""
     assert clearance_of(address, STAFF, verified=True) is Level.EXTERNAL
 
 

@@ -75,13 +75,13 @@ class GatewaySettings(CommonSettings, KeySettings):
     max_log_searches: int = Field(default=32, ge=1, description="Log searches under way in one gateway.")
     max_tenant_log_searches: int = Field(default=16, ge=1, description="The same of one tenant.")
     person_requests_per_minute: int = Field(
-        default=1200, ge=0, description="Requests a person may make; more get 429. 0, here and below: no limit."
+        default=3000, ge=0, description="Requests a person may make; more get 429. 0, here and below: no limit."
     )
     key_requests_per_minute: int = Field(default=6000, ge=0, description="The same of an API key.")
-    tenant_requests_per_minute: int = Field(default=12_000, ge=0, description="The same of all of a tenant together.")
-    person_questions_per_minute: int = Field(default=120, ge=0, description="Questions a person may ask.")
+    tenant_requests_per_minute: int = Field(default=30_000, ge=0, description="The same of all of a tenant together.")
+    person_questions_per_minute: int = Field(default=300, ge=0, description="Questions a person may ask.")
     person_questions_per_day: int = Field(default=5000, ge=0, description="The same in a day of UTC.")
-    tenant_questions_per_minute: int = Field(default=1200, ge=0, description="Questions of all of a tenant together.")
+    tenant_questions_per_minute: int = Field(default=3000, ge=0, description="Questions of all of a tenant together.")
     tenant_storage_bytes: int = Field(
         default=100 * 1024 * _MEGABYTE,
         ge=0,
