@@ -52,7 +52,7 @@ async def read_all(database: Database, former: Former) -> None:
     assert (fix.answer, fix.state, fix.access_level) == ("Fifty days.", "active", Level.EXTERNAL)
     key = await SqlApiKeys(database).key("key-1")
     assert key is not None
-    assert key[1] == "sealed"
+    assert key[1].present == "sealed"
     claim = await SqlIdempotencyKeys(database).claim("people-1", "k", "tenants-1", "d" * 64, AT)
     assert claim.settled
     await verify(database, former.office)
