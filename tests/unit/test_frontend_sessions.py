@@ -1,5 +1,6 @@
 """The sealed cookie: a restart signs nobody out, and nobody else can make or change one."""
 
+import base64
 import os
 import stat
 import time
@@ -52,3 +53,9 @@ def test_an_expired_session_does_not_open() -> None:
 def test_a_key_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         decode_key("c2hvcnQ=")
+
+
+def test_a_key_that_could_be_guessed_is_refused() -> None:
+    """case 21: no start."""
+    with pytest.raises(ValueError, match="random"):
+        decode_key(base64.b64encode(b"a" * 32).decode())

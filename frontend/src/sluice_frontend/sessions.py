@@ -58,10 +58,12 @@ class SessionSeal:
 
 
 def decode_key(text: str) -> bytes:
-    """Raises ValueError unless the text is 32 bytes in base64."""
+    """Raises ValueError unless the text is 32 bytes in base64, and not a few of them repeated."""
     key = base64.b64decode(text, validate=True)
     if len(key) != 32:
         raise ValueError("the key of the page's cookies must be 32 bytes in base64")
+    if len(set(key)) < 10:
+        raise ValueError("the key of the page's cookies must be 32 random bytes")
     return key
 
 

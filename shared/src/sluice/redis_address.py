@@ -5,6 +5,9 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from sluice.errors import ConfigurationError
 
+_MIN_PASSWORD = 16
+_MIN_DIFFERENT = 6
+
 
 def address(url: str, *, user: str | None = None, password: str = "", ca_file: Path | None = None) -> str:
     """The URL, with this user and this CA in the place of its own.
@@ -26,7 +29,7 @@ def address(url: str, *, user: str | None = None, password: str = "", ca_file: P
 def read_password(path: Path) -> str:
     """
     Raises:
-        ConfigurationError: it cannot be read, or is empty.
+        ConfigurationError: it cannot be read, is empty, or could be guessed.
     """
     try:
         password = path.read_text().strip()
@@ -34,4 +37,8 @@ def read_password(path: Path) -> str:
         raise ConfigurationError(f"no password of Redis at {path} ({error.strerror})") from error
     if not password:
         raise ConfigurationError(f"the password of Redis at {path} is empty")
+    if len(password) < _MIN_PASSWORD or len(set(password)) < _MIN_DIFFERENT:
+        raise ConfigurationError(
+            f"the password of Redis at {path} is too short: {_MIN_PASSWORD} random characters or more"
+        )
     return password

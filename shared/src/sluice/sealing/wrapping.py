@@ -15,6 +15,7 @@ from sluice.errors import ConfigurationError, DataKeyUnavailableError
 
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
+_LEAST_DIFFERENT = 10
 
 
 class KeyWrapper(Protocol):
@@ -61,7 +62,7 @@ def read_wrappers(key_files: Mapping[Level, Sequence[Path]]) -> dict[Level, Sequ
 
 
 def read_key(path: Path) -> bytes:
-    """A raw 32-byte key. Raises ConfigurationError for a file that is missing or has another length."""
+    """A raw 32-byte key. Raises ConfigurationError: the file is missing, has another length, or could be guessed."""
     try:
         key = path.read_bytes()
     except OSError as error:
@@ -70,4 +71,6 @@ def read_key(path: Path) -> bytes:
         ) from error
     if len(key) != _KEY_BYTES:
         raise ConfigurationError(f"the key file {path} has {len(key)} bytes, not {_KEY_BYTES}")
+    if len(set(key)) < _LEAST_DIFFERENT:
+        raise ConfigurationError(f"the key file {path} could be guessed: it needs {_KEY_BYTES} random bytes")
     return key
