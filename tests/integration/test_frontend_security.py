@@ -10,8 +10,9 @@ import pytest
 from starlette.routing import Mount
 
 from sluice_frontend.sessions import COOKIE
-from tests.support.page import CUSTOMER, STAFF, Stage, Visitor, page_app, running_page, serving, shown
+from tests.support.page import CUSTOMER, STAFF, Stage, Visitor, page_app, running_page, shown
 from tests.support.ports import free_port
+from tests.support.serving import serving
 
 DONE = ("done", {"tier": "gemini-2.5-pro", "finish_reason": "stop"})
 

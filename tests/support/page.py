@@ -3,8 +3,6 @@
 import asyncio
 import json
 import re
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 from pydantic import AnyHttpUrl
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +18,7 @@ from sluice_frontend.app import create_app
 from sluice_frontend.settings import Settings, silence_gradio
 from tests.support.fake_gateway import FakeGateway, FakePerson
 from tests.support.ports import free_port
+from tests.support.serving import serving
 
 STAFF = "ruth@razorpay.com"
 CUSTOMER = "eve@example.com"
@@ -44,24 +42,6 @@ class Stage:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await self.gateway.app()(scope, receive, send)
-
-
-@contextmanager
-def serving(app: ASGIApp, port: int) -> Iterator[None]:
-    """The app on this port, in a thread of its own."""
-    config = uvicorn.Config(app, port=port, log_level="error", lifespan="auto", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        end = time.monotonic() + 30
-        while not server.started and thread.is_alive() and time.monotonic() < end:
-            time.sleep(0.01)
-        assert server.started, "the server did not start"
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(15)
 
 
 @contextmanager

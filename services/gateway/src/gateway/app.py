@@ -69,6 +69,7 @@ from gateway.routes import (
     knowledge,
     logs,
     offers,
+    oidc,
     operators,
     selftest,
     system,
@@ -85,6 +86,7 @@ from gateway.teach import Teach
 from gateway.tenants import FirstAdmin, ensure_first_admin
 from gateway.trail import Trail
 from gateway.waiting import Explain
+from gateway.ways_in import ways_in
 from sluice.access import PassportSigner, PassportVerifier
 from sluice.broker import Broker
 from sluice.connection import end
@@ -129,6 +131,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     app.add_middleware(RequestContext, tracing=adapters.broker.tracing)
     for part in (identity, operators, dead_letters, indexes, keys, chat, conversations, knowledge, offers, fixes, logs):
         app.include_router(part.router)
+    app.include_router(oidc.router)
     app.include_router(selftest.router)
     app.include_router(trail.chains)
     app.include_router(trail.router)
@@ -213,6 +216,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
             attempts=settings.login_attempts,
             window=timedelta(seconds=settings.login_window_seconds),
         ),
+        ways_in=ways_in(settings, adapters.database, accounts, audit),
         people=People(accounts=accounts, passwords=passwords, audit=audit),
         conversations=conversations_,
         ask=ask,

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from gateway.arrivals import Asserted, Handshake, Link
 from gateway.records import (
     Answer,
     ApiKey,
@@ -84,6 +85,61 @@ class Accounts(Protocol):
         ...
 
     async def forget_attempts(self, address_sha256: str) -> None: ...
+
+
+class Provider(Protocol):
+    """An OpenID Connect issuer."""
+
+    async def authorization_url(self, handshake: Handshake, state: str) -> str:
+        """Where a browser is sent to. Raises TransientError: the issuer does not answer as one."""
+        ...
+
+    async def redeem(self, handshake: Handshake, code: str) -> Asserted:
+        """Raises LoginRefusedError: code or token are not good. Raises TransientError."""
+        ...
+
+
+class Identities(Protocol):
+    """Whom issuers say that people are, and the sign-ins that were begun there."""
+
+    async def begin(self, state_sha256: str, handshake: Handshake) -> None: ...
+
+    async def take(self, state_sha256: str) -> Handshake | None:
+        """Once."""
+        ...
+
+    async def known(self, issuer: str, subject: str) -> list[Person]:
+        """Of all tenants."""
+        ...
+
+    async def of(self, person_id: str) -> set[str]:
+        """The issuers that a person has come from."""
+        ...
+
+    async def connect(self, person: Person, asserted: Asserted, at: datetime) -> None:
+        """Raises ConflictError: the person or the subject is connected to another."""
+        ...
+
+    async def set_address(self, person: Person) -> None:
+        """Takes on the person's address, whether it is verified, and rights; ends all their sessions.
+
+        Raises ConflictError: the tenant has another person with the address.
+        """
+        ...
+
+
+class Links(Protocol):
+    """One-time links, by the hashes of their tokens."""
+
+    async def add(self, link: Link) -> None:
+        """In place of those for the same person or address and end."""
+        ...
+
+    async def find(self, token_sha256: str) -> Link | None: ...
+
+    async def take(self, token_sha256: str) -> Link | None:
+        """Once; all others of the same person end with it."""
+        ...
 
 
 class ApiKeys(Protocol):

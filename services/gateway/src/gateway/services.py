@@ -35,6 +35,7 @@ from gateway.submit import Submit
 from gateway.teach import Teach
 from gateway.trail import Trail
 from gateway.waiting import Explain
+from gateway.ways_in import WaysIn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,7 @@ class Services:
     limits: Limits
     passwords: Passwords
     login_rules: LoginRules
+    ways_in: WaysIn
     people: People
     conversations: Conversations
     ask: Ask

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 
+from gateway.issuers import Issuer, is_private, one_name_each
 from sluice.access import Level, normalise_email
 from sluice.settings import CommonSettings, KeySettings
 
@@ -36,6 +38,15 @@ class GatewaySettings(CommonSettings, KeySettings):
     session_hours: float = Field(default=8, gt=0, le=24 * 30, description="How long a bearer token is good for.")
     login_attempts: int = Field(default=10, ge=1, description="Failed logins an address has before it must wait.")
     login_window_seconds: float = Field(default=900, gt=0, description="How long it must wait then.")
+    public_url: str = Field(
+        default="http://127.0.0.1:7860",
+        description="Where browsers find the page: links in mails and the way back from an issuer lead there.",
+    )
+    oidc_issuers: tuple[Issuer, ...] = Field(
+        default=(),
+        description="OpenID Connect issuers, as a JSON list of `name`, `issuer`, `client_id`, `client_secret_file`,"
+        " `tenants` (slugs), and if wanted `title` and `may_join`; docs/operations.md has examples.",
+    )
     question_deadline_seconds: float = Field(default=120, gt=0, description="When an unanswered question is given up.")
     job_deadline_seconds: float = Field(default=6 * 3600, gt=0, description="When an unfinished job is given up.")
     log_deadline_seconds: float = Field(default=60, gt=0, description="When an unanswered log search is given up.")
@@ -97,6 +108,24 @@ class GatewaySettings(CommonSettings, KeySettings):
     @classmethod
     def _one_form(cls, value: str) -> str:
         return normalise_email(value)
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
+            raise ValueError("must be the address of the page, such as https://support.example.com")
+        return value.rstrip("/")
+
+    @field_validator("oidc_issuers")
+    @classmethod
+    def _issuers_are_told_apart(cls, value: tuple[Issuer, ...]) -> tuple[Issuer, ...]:
+        return one_name_each(value)
+
+    @model_validator(mode="after")
+    def _issuers_send_back_in_private(self) -> Self:
+        if self.oidc_issuers and not is_private(self.public_url):
+            raise ValueError("SLUICE_OIDC_ISSUERS needs a SLUICE_PUBLIC_URL that begins with https://")
+        return self
 
     @model_validator(mode="after")
     def _password_is_no_default(self) -> Self:
