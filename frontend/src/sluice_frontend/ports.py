@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sluice_frontend.models import (
+    BegunSignIn,
     ChatEvent,
     Conversation,
     ConversationSummary,
@@ -16,6 +17,7 @@ from sluice_frontend.models import (
     LogPage,
     Person,
     SignedIn,
+    Ways,
     Why,
 )
 
@@ -50,6 +52,14 @@ class Gateway(Protocol):
     async def ready(self) -> bool: ...
 
     async def sign_in(self, credentials: Credentials) -> SignedIn: ...
+
+    async def ways_in(self, tenant: str | None) -> Ways: ...
+
+    async def begin_at_issuer(
+        self, issuer: str, binding_sha256: str, *, tenant: str | None, link: str | None
+    ) -> BegunSignIn: ...
+
+    async def finish_at_issuer(self, issuer: str, answer: dict[str, str]) -> SignedIn: ...
 
     async def sign_out(self, token: str) -> None: ...
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from sluice_frontend.errors import GatewayError
 from sluice_frontend.models import (
     Answered,
+    BegunSignIn,
     ChatEvent,
     Conversation,
     ConversationSummary,
@@ -22,6 +23,7 @@ from sluice_frontend.models import (
     Person,
     Problem,
     SignedIn,
+    Ways,
     Why,
 )
 from sluice_frontend.ports import Credentials, LogSearch, Reply
@@ -56,6 +58,21 @@ class HttpGateway:
     async def sign_in(self, credentials: Credentials) -> SignedIn:
         body = {name: value for name, value in vars(credentials).items() if value is not None}
         return _parsed(SignedIn, await self._call("POST", "/api/v1/auth/login", None, json=body))
+
+    async def ways_in(self, tenant: str | None) -> Ways:
+        query = {"tenant": tenant} if tenant else {}
+        return _parsed(Ways, await self._call("GET", "/api/v1/auth/ways", None, params=query))
+
+    async def begin_at_issuer(
+        self, issuer: str, binding_sha256: str, *, tenant: str | None, link: str | None
+    ) -> BegunSignIn:
+        body = {"tenant": tenant, "link": link, "binding_sha256": binding_sha256}
+        path = f"/api/v1/auth/oidc/{_segment(issuer)}/begin"
+        return _parsed(BegunSignIn, await self._call("POST", path, None, json=body))
+
+    async def finish_at_issuer(self, issuer: str, answer: dict[str, str]) -> SignedIn:
+        path = f"/api/v1/auth/oidc/{_segment(issuer)}/finish"
+        return _parsed(SignedIn, await self._call("POST", path, None, json=answer))
 
     async def sign_out(self, token: str) -> None:
         await self._call("POST", "/api/v1/auth/logout", token)
