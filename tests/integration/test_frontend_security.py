@@ -195,7 +195,12 @@ def test_a_hidden_function_called_by_its_index_meets_the_gateway(eve: Visitor, s
 
 
 def test_an_upload_without_the_right_meets_the_gateway(eve: Visitor, stage: Stage) -> None:
-    response = eve.http.post("/documents", files={"files": ("a.txt", b"text")}, data={"access_level": "EXTERNAL"})
+    response = eve.http.post(
+        "/documents",
+        files={"files": ("a.txt", b"text")},
+        data={"access_level": "EXTERNAL"},
+        headers={"X-CSRF-Token": eve.csrf()},
+    )
     assert response.status_code == 403
     assert response.json()["detail"] == "This needs the right upload."
     assert stage.gateway.uploads == []

@@ -66,6 +66,10 @@ class FakeGateway:
     selftest: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """The events of a self-test, which waits at `hold` before the last."""
     operator_headers: list[dict[str, str]] = field(default_factory=list)
+    issuers: dict[str, str] = field(default_factory=dict)
+    """Where each sends browsers. The code `good` is the first person's."""
+    begun: list[dict[str, str]] = field(default_factory=list)
+    finished: list[dict[str, str]] = field(default_factory=list)
 
     def app(self) -> Starlette:
         return Starlette(
@@ -73,6 +77,9 @@ class FakeGateway:
                 Route("/healthz", _healthy),
                 Route("/api/v1/auth/login", self._login, methods=["POST"]),
                 Route("/api/v1/auth/logout", self._logout, methods=["POST"]),
+                Route("/api/v1/auth/ways", self._ways),
+                Route("/api/v1/auth/oidc/{name}/begin", self._begin, methods=["POST"]),
+                Route("/api/v1/auth/oidc/{name}/finish", self._finish, methods=["POST"]),
                 Route("/api/v1/me", self._me),
                 Route("/api/v1/chat", self._chat, methods=["POST"]),
                 Route("/api/v1/chat/requests/{id}", self._cancel, methods=["DELETE"]),
@@ -109,6 +116,25 @@ class FakeGateway:
         self.revoked.discard(token)
         answer = {"access_token": token, "token_type": "bearer", "expires_in": 3600, "person": person.shown()}
         return JSONResponse(answer)
+
+    async def _ways(self, request: Request) -> Response:
+        if refusal := self.refusals.get(request.url.path):
+            return JSONResponse(refusal, status_code=refusal["status"])
+        return JSONResponse({"issuers": [{"name": name, "title": name.title()} for name in self.issuers]})
+
+    async def _begin(self, request: Request) -> Response:
+        self.begun.append(await request.json())
+        address = self.issuers.get(request.path_params["name"])
+        if address is None:
+            return problem("not-found", 404, "There is no such way to sign in.")
+        return JSONResponse({"authorization_url": address, "expires_in": 600})
+
+    async def _finish(self, request: Request) -> Response:
+        body = await request.json()
+        if body["code"] != "good":
+            return problem("login-refused", 401, "You have no account here.")
+        self.finished.append(body)
+        return self._let_in(self.people[0], body)
 
     async def _logout(self, request: Request) -> Response:
         self.revoked.add(self._token(request))

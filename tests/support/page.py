@@ -68,6 +68,12 @@ class Visitor:
     def sign_in(self, email: str = STAFF, password: str = PASSWORD, **more: str) -> httpx2.Response:
         return self.http.post("/login", data={"email": email, "password": password, **more})
 
+    def csrf(self) -> str:
+        """The token of the forms, as the header's has it."""
+        found = re.search(r'name=\\*"csrf\\*" value=\\*"(\w+)', shown(self.call("greet")))
+        assert found
+        return found.group(1)
+
     def config(self) -> dict[str, Any]:
         found = re.search(r"window\.gradio_config = (\{.*?\});</script>", self.http.get("/").text)
         assert found
