@@ -11,7 +11,7 @@ from gradio.themes import Base
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from sluice_frontend import at_issuer, login, operations, operators, uploads
+from sluice_frontend import at_issuer, links, login, operations, operators, uploads
 from sluice_frontend.guard import Guard, OriginCheck
 from sluice_frontend.headers import SecureHeaders
 from sluice_frontend.page.layout import create_page
@@ -29,6 +29,7 @@ def create_app(settings: Settings, *, gateway: Gateway, closing: asyncio.Event) 
     app.include_router(operations.create_router(gateway))
     app.include_router(login.create_router(gateway, seal))
     app.include_router(at_issuer.create_router(gateway, seal))
+    app.include_router(links.create_router(gateway, seal))
     app.include_router(operators.create_router(gateway))
     app.include_router(uploads.create_router(gateway, seal))
     app.mount("/page", StaticFiles(directory=str(files("sluice_frontend") / "static")))

@@ -52,6 +52,17 @@ class Ways(Answered):
     """How one may sign in, beside a password."""
 
     issuers: tuple[Issuer, ...] = ()
+    forgotten: bool = False
+    sign_up: bool = False
+
+
+class FoundLink(Answered):
+    """What a link that is good once is for."""
+
+    purpose: str
+    email: str
+    tenant: str
+    issuers: tuple[Issuer, ...] = ()
 
 
 class BegunSignIn(Answered):

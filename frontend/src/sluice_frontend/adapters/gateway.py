@@ -17,6 +17,7 @@ from sluice_frontend.models import (
     ConversationSummary,
     Document,
     Fix,
+    FoundLink,
     Job,
     Listing,
     LogPage,
@@ -73,6 +74,19 @@ class HttpGateway:
     async def finish_at_issuer(self, issuer: str, answer: dict[str, str]) -> SignedIn:
         path = f"/api/v1/auth/oidc/{_segment(issuer)}/finish"
         return _parsed(SignedIn, await self._call("POST", path, None, json=answer))
+
+    async def look_at_link(self, link: str) -> FoundLink:
+        return _parsed(FoundLink, await self._call("POST", "/api/v1/auth/links/look", None, json={"token": link}))
+
+    async def use_link(self, link: str, new_password: str) -> SignedIn:
+        body = {"token": link, "new_password": new_password}
+        return _parsed(SignedIn, await self._call("POST", "/api/v1/auth/links/use", None, json=body))
+
+    async def forgotten(self, email: str, tenant: str | None) -> None:
+        await self._call("POST", "/api/v1/auth/forgotten", None, json={"email": email, "tenant": tenant})
+
+    async def sign_up(self, email: str, tenant: str) -> None:
+        await self._call("POST", "/api/v1/auth/sign-up", None, json={"email": email, "tenant": tenant})
 
     async def sign_out(self, token: str) -> None:
         await self._call("POST", "/api/v1/auth/logout", token)

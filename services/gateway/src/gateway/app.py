@@ -70,6 +70,7 @@ from gateway.routes import (
     logs,
     offers,
     oidc,
+    one_time_links,
     operators,
     selftest,
     system,
@@ -132,6 +133,7 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     for part in (identity, operators, dead_letters, indexes, keys, chat, conversations, knowledge, offers, fixes, logs):
         app.include_router(part.router)
     app.include_router(oidc.router)
+    app.include_router(one_time_links.router)
     app.include_router(selftest.router)
     app.include_router(trail.chains)
     app.include_router(trail.router)
@@ -153,6 +155,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     question_deadline = timedelta(seconds=settings.question_deadline_seconds)
     job_deadline = timedelta(seconds=settings.job_deadline_seconds)
     sources = SqlSources(adapters.database)
+    people = People(accounts=accounts, passwords=passwords, audit=audit)
     submit = Submit(
         catalog=catalog,
         blobs=adapters.blobs,
@@ -216,8 +219,8 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
             attempts=settings.login_attempts,
             window=timedelta(seconds=settings.login_window_seconds),
         ),
-        ways_in=ways_in(settings, adapters.database, accounts, audit),
-        people=People(accounts=accounts, passwords=passwords, audit=audit),
+        ways_in=ways_in(settings, adapters.database, people),
+        people=people,
         conversations=conversations_,
         ask=ask,
         listen=Listen(
@@ -303,6 +306,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
         logger.info("service.started")
         yield
         await end(signing, reconciler, dispatcher, relevelling)
+        await services.ways_in.close()
         await services.selftest.close()
         await services.listen.close()
         await adapters.broker.stop()

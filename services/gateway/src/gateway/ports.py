@@ -1,6 +1,6 @@
 """What the use cases need from outside."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -56,6 +56,8 @@ class Accounts(Protocol):
     async def add_person(self, person: Person, password_hash: str, *, one_time: bool) -> None:
         """Raises ConflictError when the tenant has the address already."""
         ...
+
+    async def set_sign_up(self, tenant_id: str, setting: str) -> None: ...
 
     async def person(self, person_id: str) -> Person | None: ...
     async def people(self, tenant_id: str, page: Page, *, email: str | None = None) -> list[Person]:
@@ -140,6 +142,20 @@ class Links(Protocol):
     async def take(self, token_sha256: str) -> Link | None:
         """Once; all others of the same person end with it."""
         ...
+
+
+class Post(Protocol):
+    """Mail."""
+
+    async def send(self, to: str, subject: str, text: str) -> None:
+        """Raises OSError: it was not taken."""
+        ...
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does in the background what ends in mail; what fails there is logged."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class ApiKeys(Protocol):

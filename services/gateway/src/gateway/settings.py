@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 
+from gateway.adapters.smtp import SmtpServer
 from gateway.issuers import Issuer, is_private, one_name_each
 from sluice.access import Level, normalise_email
 from sluice.settings import CommonSettings, KeySettings
@@ -47,6 +48,12 @@ class GatewaySettings(CommonSettings, KeySettings):
         description="OpenID Connect issuers, as a JSON list of `name`, `issuer`, `client_id`, `client_secret_file`,"
         " `tenants` (slugs), and if wanted `title` and `may_join`; docs/operations.md has examples.",
     )
+    smtp_url: str | None = Field(
+        default=None,
+        description="Mail server that links are mailed by: `smtp://USER@HOST:587` (turned to TLS) or `smtps://`.",
+    )
+    smtp_password_file: Path | None = Field(default=None, description="The password of that user.")
+    smtp_from: str | None = Field(default=None, description="The address that mails come from.")
     question_deadline_seconds: float = Field(default=120, gt=0, description="When an unanswered question is given up.")
     job_deadline_seconds: float = Field(default=6 * 3600, gt=0, description="When an unfinished job is given up.")
     log_deadline_seconds: float = Field(default=60, gt=0, description="When an unanswered log search is given up.")
@@ -122,6 +129,16 @@ class GatewaySettings(CommonSettings, KeySettings):
         return one_name_each(value)
 
     @model_validator(mode="after")
+    def _mail_is_complete(self) -> Self:
+        if (self.smtp_url is None) is not (self.smtp_from is None):
+            raise ValueError("SLUICE_SMTP_URL and SLUICE_SMTP_FROM go together")
+        if self.smtp_url and (
+            urlsplit(self.smtp_url).scheme not in ("smtp", "smtps") or urlsplit(self.smtp_url).password
+        ):
+            raise ValueError("SLUICE_SMTP_URL must be smtp:// or smtps://, and its password lies in a file")
+        return self
+
+    @model_validator(mode="after")
     def _issuers_send_back_in_private(self) -> Self:
         if self.oidc_issuers and not is_private(self.public_url):
             raise ValueError("SLUICE_OIDC_ISSUERS needs a SLUICE_PUBLIC_URL that begins with https://")
@@ -142,6 +159,12 @@ class GatewaySettings(CommonSettings, KeySettings):
     def selftest_child_environment(self) -> dict[str, str]:
         """Nothing of the gateway's own."""
         return {name: value.get_secret_value() for name, value in (self.selftest_environment or {}).items()}
+
+    @property
+    def smtp_server(self) -> SmtpServer | None:
+        if self.smtp_url is None or self.smtp_from is None:
+            return None
+        return SmtpServer(url=self.smtp_url, password_file=self.smtp_password_file, sender=self.smtp_from)
 
     @property
     def sql_url(self) -> str:

@@ -42,6 +42,10 @@ class SqlAccounts:
         async with self._database.read() as connection:
             return [record_of(Tenant, row) for row in (await connection.execute(query)).mappings()]
 
+    async def set_sign_up(self, tenant_id: str, setting: str) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(sign_up=setting))
+
     async def add_person(self, person: Person, password_hash: str, *, one_time: bool) -> None:
         row = values_of(person, rights=sorted(person.rights), tenant_id=person.tenant.id)
         del row["tenant"]

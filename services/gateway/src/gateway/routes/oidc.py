@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from pydantic import StringConstraints
 
+from gateway.login import DEFAULT_TENANT
 from gateway.routes.dependencies import ServicesIn
 from gateway.routes.identity import LoginOut, Slug, me
 from gateway.routes.schemas import Body, Output
@@ -20,7 +21,11 @@ class IssuerOut(Output):
 
 
 class WaysOut(Output):
+    """`forgotten`: a new password can be mailed. `sign_up`: the tenant is open to everybody."""
+
     issuers: list[IssuerOut]
+    forgotten: bool
+    sign_up: bool
 
 
 class BeginIn(Body):
@@ -44,8 +49,10 @@ class FinishIn(Body):
 @router.get("/ways")
 async def get_ways(services: ServicesIn, tenant: Annotated[Slug | None, Query()] = None) -> WaysOut:
     """How one may sign in, beside a password."""
-    issuers = services.ways_in.at_issuer.of(tenant)
-    return WaysOut(issuers=[IssuerOut(name=issuer.name, title=issuer.shown_as) for issuer in issuers])
+    shown = [IssuerOut(name=one.name, title=one.shown_as) for one in services.ways_in.at_issuer.of(tenant)]
+    there = await services.accounts.tenant(tenant or DEFAULT_TENANT)
+    is_open = services.ways_in.mails and there is not None and there.sign_up == "open"
+    return WaysOut(issuers=shown, forgotten=services.ways_in.mails, sign_up=is_open)
 
 
 @router.post("/oidc/{issuer}/begin")
