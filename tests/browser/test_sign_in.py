@@ -1,28 +1,30 @@
 """Signing in at an issuer, in a real Chromium: page, gateway and issuer all run here."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from pydantic import AnyHttpUrl, SecretStr
 
 from gateway.issuers import Issuer as IssuerSettings
 from sluice_frontend.adapters.gateway import HttpGateway
 from sluice_frontend.app import create_app
 from sluice_frontend.settings import Settings, silence_gradio
-from tests.browser.journey import CHROMIUM, all_named, chromium
+from tests.browser.journey import CHROMIUM, PHONE, all_named, chromium, visit
 from tests.conftest import needs
 from tests.support.gateway import RunningGateway, gateway_settings, running_gateway
 from tests.support.identity import Office
 from tests.support.issuer import CLIENT_ID, CLIENT_SECRET, Issuer, running_issuer
 from tests.support.ports import free_port
+from tests.support.post_office import SENDER, PostOffice, running_post_office
 from tests.support.servers import RedisServer
 from tests.support.serving import serving
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.browser
 
@@ -89,3 +91,59 @@ def _sign_in_and_out(url: str) -> None:
         page.goto(url)
         expect(page.get_by_label("E-mail address")).to_be_visible()
         context.close()
+
+
+async def test_an_invited_person_chooses_a_password_and_another_when_it_is_forgotten(
+    tmp_path: Path, valkey: RedisServer, office: Office
+) -> None:
+    needs("chromium", CHROMIUM.exists())
+    with running_issuer() as issuer, running_post_office() as post:
+        mail = {"smtp_url": post.url, "smtp_from": SENDER}
+        async with site(tmp_path, valkey, office, issuer, **mail) as (url, gateway):
+            async with await gateway.admin() as admin:
+                body = {"email": "carl@example.com", "rights": ["read"]}
+                invitation = (await admin.post("/api/v1/invitations", json=body)).json()["url"]
+                await admin.patch("/api/v1/tenant", json={"sign_up": "open"})
+            await asyncio.to_thread(_choose_and_forget, url, invitation, post)
+
+
+def _choose_and_forget(url: str, invitation: str, post: PostOffice) -> None:
+    with chromium() as browser:
+        with visit(browser, url, PHONE, forgiven="404") as page:
+            page.goto(invitation)
+            expect(page.get_by_text("You are invited to Default as carl@example.com.")).to_be_visible()
+            expect(page.get_by_role("link", name="Sign in with Acme")).to_be_visible()
+            all_named(page)
+            _choose(page, "the first of my own")
+            page.goto(invitation)
+            expect(page.get_by_role("alert")).to_contain_text("used up")
+        with visit(browser, url) as page:
+            page.goto(f"{url}/login")
+            page.get_by_role("link", name="Forgot your password?").click()
+            _ask_for_mail(page, "carl@example.com")
+            _choose(page, "the second of my own", lambda: f"{url}/link?token={_newest(post, 'carl@example.com')}")
+        with visit(browser, url) as page:
+            page.goto(f"{url}/login")
+            page.get_by_role("link", name="Sign up").click()
+            _ask_for_mail(page, "dora@example.com")
+            _choose(page, "the first of my own", lambda: f"{url}/link?token={_newest(post, 'dora@example.com')}")
+            expect(page.locator("#header .address")).to_have_text("dora@example.com")
+
+
+def _ask_for_mail(page: Page, email: str) -> None:
+    all_named(page)
+    page.get_by_label("E-mail address").fill(email)
+    page.get_by_role("button", name="Send me a link").click()
+    expect(page.get_by_role("status")).to_contain_text("is on its way")
+
+
+def _newest(post: PostOffice, email: str) -> str:
+    return wait_for(lambda: post.links_to(email), f"a mail to {email}")[-1]
+
+
+def _choose(page: Page, password: str, link: Callable[[], str] | None = None) -> None:
+    if link:
+        page.goto(link())
+    page.get_by_label("New password").fill(password)
+    page.get_by_role("button", name="Choose this password").click()
+    expect(page.locator("#header .badge")).to_have_text("EXTERNAL")

@@ -137,3 +137,41 @@ def test_nobody_is_signed_out_and_nothing_uploaded_without_the_pages_own_token(s
     assert visitor.http.get("/").status_code == 200
     assert visitor.http.post("/logout", data={"csrf": visitor.csrf()}).status_code == 303
     assert visitor.http.get("/").status_code == 303
+
+
+def test_a_link_is_shown_and_used_by_its_form_alone(stage: Stage) -> None:
+    visitor = Visitor(stage.url)
+    shown = visitor.http.get("/link", params={"token": "good-link"})
+    assert (shown.status_code, shown.headers["referrer-policy"]) == (200, "same-origin")
+    assert "You are invited to Globex as ruth@razorpay.com." in shown.text
+    assert 'href="/login/with/acme?link=good-link"' in shown.text
+    assert stage.gateway.used == []
+    refused = visitor.http.post("/link", data={"token": "good-link", "new_password": "short"})
+    assert (refused.status_code, "new_password: too short" in refused.text) == (422, True)
+    assert "short" not in refused.text.replace("too short", "")
+    used = visitor.http.post("/link", data={"token": "good-link", "new_password": "long enough by far"})
+    assert (used.status_code, used.headers["location"]) == (303, "/")
+    assert "SameSite=strict" in cookies(used)["sluice_session"]
+    gone = visitor.http.get("/link", params={"token": "'><img src=x>"})
+    assert (gone.status_code, "used up" in gone.text, "<img" in gone.text) == (404, True, False)
+
+
+def test_what_is_asked_for_by_mail_names_the_tenant_of_the_page(stage: Stage) -> None:
+    visitor = Visitor(stage.url)
+    page = visitor.http.get("/login", params={"tenant": "globex"}).text
+    assert 'href="/forgotten?tenant=globex"' in page
+    for path in ("/forgotten", "/sign-up"):
+        assert 'value="globex"' in visitor.http.get(path, params={"tenant": "globex"}).text
+        sent = visitor.http.post(path, data={"email": " ruth@razorpay.com ", "tenant": "globex"})
+        assert (sent.status_code, "is on its way" in sent.text) == (200, True)
+    assert stage.gateway.asked_for == [{"email": "ruth@razorpay.com", "tenant": "globex"}] * 2
+    stage.gateway.refusals["/api/v1/auth/sign-up"] = problem_of("not-found", 404, "Nobody can sign up here.")
+    refused = visitor.http.post("/sign-up", data={"email": "eve@example.com"})
+    assert (refused.status_code, "Nobody can sign up here." in refused.text) == (404, True)
+
+
+@pytest.mark.parametrize("path", ["/link", "/forgotten", "/sign-up"])
+def test_another_site_cannot_send_the_forms(stage: Stage, path: str) -> None:
+    headers = {"Origin": "https://attacker.example"}
+    assert Visitor(stage.url).http.post(path, headers=headers, data={"email": STAFF}).status_code == 403
+    assert stage.gateway.asked_for == []

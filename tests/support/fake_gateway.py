@@ -70,6 +70,10 @@ class FakeGateway:
     """Where each sends browsers. The code `good` is the first person's."""
     begun: list[dict[str, str]] = field(default_factory=list)
     finished: list[dict[str, str]] = field(default_factory=list)
+    used: list[str] = field(default_factory=list)
+    """Links; the one called `good-link` is the first person's."""
+    asked_for: list[dict[str, str]] = field(default_factory=list)
+    """What was to be mailed."""
 
     def app(self) -> Starlette:
         return Starlette(
@@ -78,6 +82,9 @@ class FakeGateway:
                 Route("/api/v1/auth/login", self._login, methods=["POST"]),
                 Route("/api/v1/auth/logout", self._logout, methods=["POST"]),
                 Route("/api/v1/auth/ways", self._ways),
+                Route("/api/v1/auth/links/{what}", self._link, methods=["POST"]),
+                Route("/api/v1/auth/forgotten", self._ask_for, methods=["POST"]),
+                Route("/api/v1/auth/sign-up", self._ask_for, methods=["POST"]),
                 Route("/api/v1/auth/oidc/{name}/begin", self._begin, methods=["POST"]),
                 Route("/api/v1/auth/oidc/{name}/finish", self._finish, methods=["POST"]),
                 Route("/api/v1/me", self._me),
@@ -120,7 +127,28 @@ class FakeGateway:
     async def _ways(self, request: Request) -> Response:
         if refusal := self.refusals.get(request.url.path):
             return JSONResponse(refusal, status_code=refusal["status"])
-        return JSONResponse({"issuers": [{"name": name, "title": name.title()} for name in self.issuers]})
+        return JSONResponse({"issuers": self._issuers(), "forgotten": True, "sign_up": True})
+
+    def _issuers(self) -> list[dict[str, str]]:
+        return [{"name": name, "title": name.title()} for name in self.issuers]
+
+    async def _link(self, request: Request) -> Response:
+        body = await request.json()
+        if body["token"] != "good-link":
+            return problem("not-found", 404, "This link is used up.")
+        if request.path_params["what"] == "look":
+            told = {"purpose": "invitation", "email": self.people[0].email, "tenant": "Globex"}
+            return JSONResponse(told | {"issuers": self._issuers()})
+        if len(body["new_password"]) < 12:
+            return problem("invalid-input", 422, "Wrong.", [{"field": "new_password", "message": "too short"}])
+        self.used.append(body["token"])
+        return self._let_in(self.people[0], body)
+
+    async def _ask_for(self, request: Request) -> Response:
+        if refusal := self.refusals.get(request.url.path):
+            return JSONResponse(refusal, status_code=refusal["status"])
+        self.asked_for.append(await request.json())
+        return JSONResponse(None, status_code=202)
 
     async def _begin(self, request: Request) -> Response:
         self.begun.append(await request.json())
