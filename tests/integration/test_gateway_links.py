@@ -231,6 +231,19 @@ async def test_who_forgot_their_password_is_mailed_a_link_and_nobody_learns_who_
     assert [mail["To"] for mail in post.mails] == ["bob@razorpay.com"]
 
 
+async def test_a_link_that_anybody_asked_for_ends_none_that_an_admin_made(
+    gateway: RunningGateway, post: PostOffice
+) -> None:
+    bob = await gateway.person("bob@razorpay.com", "read")
+    async with bob, await gateway.admin() as admin:
+        person_id = (await bob.get(f"{API}/me")).json()["id"]
+        made = await admin.post(f"{API}/people/{person_id}/links", json={})
+    await _ask(gateway, "forgotten", email="bob@razorpay.com")
+    mailed = await _mailed(gateway, post, "bob@razorpay.com")
+    assert (await _use(gateway, _token(made.json()["url"]))).status_code == 200
+    assert (await _use(gateway, mailed)).status_code == 404, "using one ends all"
+
+
 async def test_an_address_is_mailed_three_links_an_hour(gateway: RunningGateway, post: PostOffice) -> None:
     for email in ("bob@razorpay.com", "eve@example.com"):
         await (await gateway.person(email, "read")).aclose()
@@ -263,6 +276,24 @@ async def test_a_mail_that_is_not_taken_breaks_nothing(gateway: RunningGateway, 
     post.refuses = True
     _, token = await _invited(gateway, "ann@razorpay.com", "read", mail=True)
     assert (await _use(gateway, token)).status_code == 200
+
+
+async def test_the_mail_server_is_told_the_password_of_its_file(
+    tmp_path: Path, empty_valkey: RedisServer, office: Office
+) -> None:
+    (tmp_path / "smtp.password").write_text("a mail password\n")
+    with running_post_office(login=("sluice@mail", "a mail password")) as post:
+        settings = gateway_settings(
+            tmp_path,
+            empty_valkey.url,
+            smtp_url=post.url.replace("//", "//sluice%40mail@"),
+            smtp_password_file=tmp_path / "smtp.password",
+            smtp_from=SENDER,
+        )
+        async with running_gateway(settings, office) as gateway:
+            await (await gateway.person("bob@razorpay.com", "read")).aclose()
+            await _ask(gateway, "forgotten", email="bob@razorpay.com")
+            await _mailed(gateway, post, "bob@razorpay.com")
 
 
 async def test_a_customer_signs_up_where_the_tenant_is_open_and_is_external(

@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from tests.support.ports import free_port
 
@@ -39,11 +40,17 @@ class PostOffice:
 
 
 @contextmanager
-def running_post_office() -> Iterator[PostOffice]:
+def running_post_office(login: tuple[str, str] | None = None) -> Iterator[PostOffice]:
+    """With a login it takes mail from that user alone."""
+
+    def knows(server: Any, session: Any, envelope: Any, mechanism: str, given: LoginPassword) -> AuthResult:
+        return AuthResult(success=(given.login.decode(), given.password.decode()) == login)
+
     port = free_port()
     office = PostOffice(f"smtp://127.0.0.1:{port}")
     office.open.set()
-    controller = Controller(office, hostname="127.0.0.1", port=port)
+    authentication: dict[str, Any] = {"authenticator": knows, "auth_required": True, "auth_require_tls": False}
+    controller = Controller(office, hostname="127.0.0.1", port=port, **(authentication if login else {}))
     controller.start()
     try:
         yield office

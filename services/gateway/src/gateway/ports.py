@@ -133,8 +133,8 @@ class Identities(Protocol):
 class Links(Protocol):
     """One-time links, by the hashes of their tokens."""
 
-    async def add(self, link: Link) -> None:
-        """In place of those for the same person or address and end."""
+    async def add(self, link: Link, *, alone: bool) -> None:
+        """Alone: in place of those for the same person or address and end."""
         ...
 
     async def find(self, token_sha256: str) -> Link | None: ...

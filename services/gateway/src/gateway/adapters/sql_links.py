@@ -14,10 +14,11 @@ class SqlLinks:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, link: Link) -> None:
+    async def add(self, link: Link, *, alone: bool) -> None:
         async with self._database.write() as connection:
             await connection.execute(delete(links).where(links.c.expires_at < datetime.now(UTC)))
-            await connection.execute(delete(links).where(_same(link), links.c.purpose == link.purpose))
+            if alone:
+                await connection.execute(delete(links).where(_same(link), links.c.purpose == link.purpose))
             await connection.execute(insert(links).values(values_of(link)))
 
     async def find(self, token_sha256: str) -> Link | None:
