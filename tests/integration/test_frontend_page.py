@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_gateway import FakePerson, name_number, problem_of
+from tests.support.fake_gateway import FakePerson, name_number
 from tests.support.page import PASSWORD, STAFF, Stage, Visitor, running_page, shown
+from tests.support.problems import problem_of
 from tests.support.waiting import until
 
 PASSAGE = {"n": 1, "document_id": "d1", "title": "Refunds.pdf", "page": 3, "offset": 0, "access_level": "INTERNAL"}

@@ -12,9 +12,9 @@ from pydantic import AnyHttpUrl
 from sluice_frontend.adapters.gateway import HttpGateway
 from sluice_frontend.app import create_app
 from sluice_frontend.settings import Settings, silence_gradio
-from tests.support.fake_gateway import problem_of
 from tests.support.page import PASSWORD, STAFF, Stage, Visitor, running_page
 from tests.support.ports import free_port
+from tests.support.problems import problem_of
 from tests.support.serving import serving
 
 ISSUER = "https://accounts.example/authorize?state=s"
@@ -28,7 +28,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(running: Stage) -> Stage:
-    running.new_gateway().issuers = {"acme": ISSUER}
+    running.new_gateway().ways.issuers = {"acme": ISSUER}
     return running
 
 
@@ -71,9 +71,9 @@ def test_there_and_back_with_a_secret_that_stays_in_the_browser(stage: Stage) ->
     assert "HttpOnly" in cookies(gone)["sluice_sign_in"]
     assert "SameSite=lax" in cookies(gone)["sluice_sign_in"]
     binding = visitor.http.cookies["sluice_sign_in"]
-    assert binding not in str(stage.gateway.begun)
+    assert binding not in str(stage.gateway.ways.begun)
     back = visitor.http.get("/login/oidc/acme", params={"code": "good", "state": "s", "iss": "i", "more": "m"})
-    assert stage.gateway.finished == [{"code": "good", "state": "s", "iss": "i", "binding": binding}]
+    assert stage.gateway.ways.finished == [{"code": "good", "state": "s", "iss": "i", "binding": binding}]
     assert (back.status_code, 'content="0;url=/"' in back.text) == (200, True)
     assert "SameSite=strict" in cookies(back)["sluice_session"]
     assert "sluice_sign_in" not in visitor.http.cookies
@@ -86,7 +86,7 @@ def test_a_way_back_without_what_belongs_to_it_signs_nobody_in(stage: Stage, que
     visitor.http.get("/login/with/acme")
     refused = visitor.http.get("/login/oidc/acme", params=query)
     assert refused.status_code == 401
-    assert stage.gateway.finished == []
+    assert stage.gateway.ways.finished == []
     assert "sluice_session" not in visitor.http.cookies
 
 
@@ -95,7 +95,7 @@ def test_a_way_back_that_another_browser_was_given_signs_nobody_in(stage: Stage)
     Visitor(stage.url).http.get("/login/with/acme")
     other = Visitor(stage.url)
     refused = other.http.get("/login/oidc/acme", params={"code": "good", "state": "s"})
-    assert (refused.status_code, stage.gateway.finished) == (401, [])
+    assert (refused.status_code, stage.gateway.ways.finished) == (401, [])
 
 
 def test_a_refusal_is_told_and_the_form_is_there(stage: Stage) -> None:
@@ -145,7 +145,7 @@ def test_a_link_is_shown_and_used_by_its_form_alone(stage: Stage) -> None:
     assert (shown.status_code, shown.headers["referrer-policy"]) == (200, "same-origin")
     assert "You are invited to Globex as ruth@razorpay.com." in shown.text
     assert 'href="/login/with/acme?link=good-link"' in shown.text
-    assert stage.gateway.used == []
+    assert stage.gateway.ways.used == []
     refused = visitor.http.post("/link", data={"token": "good-link", "new_password": "short"})
     assert (refused.status_code, "new_password: too short" in refused.text) == (422, True)
     assert "short" not in refused.text.replace("too short", "")
@@ -164,7 +164,7 @@ def test_what_is_asked_for_by_mail_names_the_tenant_of_the_page(stage: Stage) ->
         assert 'value="globex"' in visitor.http.get(path, params={"tenant": "globex"}).text
         sent = visitor.http.post(path, data={"email": " ruth@razorpay.com ", "tenant": "globex"})
         assert (sent.status_code, "is on its way" in sent.text) == (200, True)
-    assert stage.gateway.asked_for == [{"email": "ruth@razorpay.com", "tenant": "globex"}] * 2
+    assert stage.gateway.ways.asked_for == [{"email": "ruth@razorpay.com", "tenant": "globex"}] * 2
     stage.gateway.refusals["/api/v1/auth/sign-up"] = problem_of("not-found", 404, "Nobody can sign up here.")
     refused = visitor.http.post("/sign-up", data={"email": "eve@example.com"})
     assert (refused.status_code, "Nobody can sign up here." in refused.text) == (404, True)
@@ -174,4 +174,4 @@ def test_what_is_asked_for_by_mail_names_the_tenant_of_the_page(stage: Stage) ->
 def test_another_site_cannot_send_the_forms(stage: Stage, path: str) -> None:
     headers = {"Origin": "https://attacker.example"}
     assert Visitor(stage.url).http.post(path, headers=headers, data={"email": STAFF}).status_code == 403
-    assert stage.gateway.asked_for == []
+    assert stage.gateway.ways.asked_for == []

@@ -12,6 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.support.fake_ways_in import FakeWaysIn
+from tests.support.problems import problem
+
 EVERY_RIGHT = ("read", "upload", "teach", "logs", "admin")
 OPERATOR_TOKEN = "the-operators-token"
 
@@ -66,14 +69,10 @@ class FakeGateway:
     selftest: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """The events of a self-test, which waits at `hold` before the last."""
     operator_headers: list[dict[str, str]] = field(default_factory=list)
-    issuers: dict[str, str] = field(default_factory=dict)
-    """Where each sends browsers. The code `good` is the first person's."""
-    begun: list[dict[str, str]] = field(default_factory=list)
-    finished: list[dict[str, str]] = field(default_factory=list)
-    used: list[str] = field(default_factory=list)
-    """Links; the one called `good-link` is the first person's."""
-    asked_for: list[dict[str, str]] = field(default_factory=list)
-    """What was to be mailed."""
+    ways: FakeWaysIn = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ways = FakeWaysIn(lambda body: self._let_in(self.people[0], body), self.refusals)
 
     def app(self) -> Starlette:
         return Starlette(
@@ -81,12 +80,7 @@ class FakeGateway:
                 Route("/healthz", _healthy),
                 Route("/api/v1/auth/login", self._login, methods=["POST"]),
                 Route("/api/v1/auth/logout", self._logout, methods=["POST"]),
-                Route("/api/v1/auth/ways", self._ways),
-                Route("/api/v1/auth/links/{what}", self._link, methods=["POST"]),
-                Route("/api/v1/auth/forgotten", self._ask_for, methods=["POST"]),
-                Route("/api/v1/auth/sign-up", self._ask_for, methods=["POST"]),
-                Route("/api/v1/auth/oidc/{name}/begin", self._begin, methods=["POST"]),
-                Route("/api/v1/auth/oidc/{name}/finish", self._finish, methods=["POST"]),
+                *self.ways.routes(),
                 Route("/api/v1/me", self._me),
                 Route("/api/v1/chat", self._chat, methods=["POST"]),
                 Route("/api/v1/chat/requests/{id}", self._cancel, methods=["DELETE"]),
@@ -123,46 +117,6 @@ class FakeGateway:
         self.revoked.discard(token)
         answer = {"access_token": token, "token_type": "bearer", "expires_in": 3600, "person": person.shown()}
         return JSONResponse(answer)
-
-    async def _ways(self, request: Request) -> Response:
-        if refusal := self.refusals.get(request.url.path):
-            return JSONResponse(refusal, status_code=refusal["status"])
-        return JSONResponse({"issuers": self._issuers(), "forgotten": True, "sign_up": True})
-
-    def _issuers(self) -> list[dict[str, str]]:
-        return [{"name": name, "title": name.title()} for name in self.issuers]
-
-    async def _link(self, request: Request) -> Response:
-        body = await request.json()
-        if body["token"] != "good-link":
-            return problem("not-found", 404, "This link is used up.")
-        if request.path_params["what"] == "look":
-            told = {"purpose": "invitation", "email": self.people[0].email, "tenant": "Globex"}
-            return JSONResponse(told | {"issuers": self._issuers()})
-        if len(body["new_password"]) < 12:
-            return problem("invalid-input", 422, "Wrong.", [{"field": "new_password", "message": "too short"}])
-        self.used.append(body["token"])
-        return self._let_in(self.people[0], body)
-
-    async def _ask_for(self, request: Request) -> Response:
-        if refusal := self.refusals.get(request.url.path):
-            return JSONResponse(refusal, status_code=refusal["status"])
-        self.asked_for.append(await request.json())
-        return JSONResponse(None, status_code=202)
-
-    async def _begin(self, request: Request) -> Response:
-        self.begun.append(await request.json())
-        address = self.issuers.get(request.path_params["name"])
-        if address is None:
-            return problem("not-found", 404, "There is no such way to sign in.")
-        return JSONResponse({"authorization_url": address, "expires_in": 600})
-
-    async def _finish(self, request: Request) -> Response:
-        body = await request.json()
-        if body["code"] != "good":
-            return problem("login-refused", 401, "You have no account here.")
-        self.finished.append(body)
-        return self._let_in(self.people[0], body)
 
     async def _logout(self, request: Request) -> Response:
         self.revoked.add(self._token(request))
@@ -315,15 +269,6 @@ class FakeGateway:
     @staticmethod
     def _token(request: Request) -> str:
         return request.headers.get("authorization", "").removeprefix("Bearer ")
-
-
-def problem(kind: str, status: int, detail: str, errors: list[dict[str, str]] | None = None) -> Response:
-    return JSONResponse(problem_of(kind, status, detail, errors), status_code=status)
-
-
-def problem_of(kind: str, status: int, detail: str, errors: list[dict[str, str]] | None = None) -> dict[str, Any]:
-    told = {"type": f"urn:sluice:problem:{kind}", "title": kind.replace("-", " ").capitalize(), "status": status}
-    return told | {"detail": detail, "errors": errors or [], "request_id": "request-1"}
 
 
 def signed_out() -> Response:

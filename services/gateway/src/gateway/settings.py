@@ -5,6 +5,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from gateway.adapters.smtp import SmtpServer
 from gateway.issuers import Issuer, is_private, one_name_each
@@ -17,6 +18,8 @@ _MEGABYTE = 1024 * 1024
 
 
 class GatewaySettings(CommonSettings, KeySettings):
+    model_config = SettingsConfigDict(hide_input_in_errors=True)
+
     port: int = Field(
         default=8000,
         validation_alias=AliasChoices("port", "SLUICE_GATEWAY_PORT"),
