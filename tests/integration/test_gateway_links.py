@@ -42,7 +42,12 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 async def gateway(
-    any_sql_url: str, tmp_path: Path, empty_valkey: RedisServer, office: Office, post: PostOffice, issuer: Issuer
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    empty_valkey: RedisServer,
+    office: Office,
+    post: PostOffice,
+    issuer: Issuer,
 ) -> AsyncGenerator[RunningGateway]:
     known = IssuerSettings(
         name="acme",
@@ -51,10 +56,11 @@ async def gateway(
         client_secret=SecretStr(CLIENT_SECRET),
         tenants=("default",),
     )
+    url = SecretStr(request.getfixturevalue("any_sql_url")) if "any_sql_url" in request.fixturenames else None
     settings = gateway_settings(
         tmp_path,
         empty_valkey.url,
-        database_url=SecretStr(any_sql_url),
+        database_url=url,
         smtp_url=post.url,
         smtp_from=SENDER,
         oidc_issuers=(known,),
@@ -98,6 +104,7 @@ async def _open(gateway: RunningGateway) -> None:
     assert (answer.status_code, answer.json()["sign_up"]) == (200, "open")
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_an_invitation_is_good_once_for_its_tenant_and_address(gateway: RunningGateway) -> None:
     """Looking at it uses nothing up; SQL holds its hash alone."""
     invited, token = await _invited(gateway, "Ann@Razorpay.com", "read", "upload")
@@ -131,12 +138,14 @@ async def test_an_invitation_is_good_once_for_its_tenant_and_address(gateway: Ru
     await (await gateway.sign_in("ann@razorpay.com", CHOSEN)).aclose()
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_of_fifty_uses_at_once_one_is_good(gateway: RunningGateway) -> None:
     _, token = await _invited(gateway, "ann@razorpay.com", "read")
     answers = await asyncio.gather(*(_use(gateway, token, f"{CHOSEN} {number}") for number in range(50)))
     assert sorted(answer.status_code for answer in answers) == [200] + [404] * 49
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_a_link_that_is_guessed_old_or_taken_back_is_not_good(gateway: RunningGateway) -> None:
     _, first = await _invited(gateway, "ann@razorpay.com", "read")
     assert (await _use(gateway, secrets.token_urlsafe(32))).status_code == 404
@@ -164,6 +173,7 @@ async def test_a_link_to_an_address_that_its_person_has_no_more_is_not_good(gate
     assert (await _use(gateway, token)).status_code == 404
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_an_admin_resets_a_password_and_the_old_one_and_its_sessions_end(gateway: RunningGateway) -> None:
     old = await gateway.person("bob@razorpay.com", "read")
     async with old, await gateway.admin() as admin:
@@ -231,6 +241,7 @@ async def test_who_forgot_their_password_is_mailed_a_link_and_nobody_learns_who_
     assert [mail["To"] for mail in post.mails] == ["bob@razorpay.com"]
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_a_link_that_anybody_asked_for_ends_none_that_an_admin_made(
     gateway: RunningGateway, post: PostOffice
 ) -> None:
@@ -322,6 +333,7 @@ async def test_the_companys_own_people_are_invited_and_do_not_sign_up(
     assert (await _ask(gateway, "sign-up", email="a@example.com", tenant="nobody")).status_code == 404
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_racing_sign_ups_make_one_person_and_no_admin(gateway: RunningGateway, post: PostOffice) -> None:
     """case 16: the link is good once; of 50 who use it at once one is let in."""
     await _open(gateway)
@@ -365,6 +377,7 @@ async def _at_issuer(gateway: RunningGateway, **begin: str) -> httpx2.Response:
     return await _ask(gateway, "oidc/acme/finish", **answer, binding=binding)
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_a_link_connects_an_account_to_an_issuer_by_its_own_address_alone(
     gateway: RunningGateway, issuer: Issuer
 ) -> None:

@@ -36,7 +36,7 @@ def issuer() -> Iterator[Issuer]:
 
 @pytest.fixture
 async def gateway(
-    any_sql_url: str, tmp_path: Path, empty_valkey: RedisServer, office: Office, issuer: Issuer
+    request: pytest.FixtureRequest, tmp_path: Path, empty_valkey: RedisServer, office: Office, issuer: Issuer
 ) -> AsyncGenerator[RunningGateway]:
     """People of the tenants `default` and `acme` may come from `open`, and join; from `closed` the invited alone."""
     known = {"issuer": issuer.url, "client_id": CLIENT_ID, "client_secret": SecretStr(CLIENT_SECRET)}
@@ -44,7 +44,8 @@ async def gateway(
         IssuerSettings(name="open", **known, tenants=("default", "acme"), may_join=True),
         IssuerSettings(name="closed", **{**known, "issuer": f"{issuer.url}/"}, tenants=("default",)),
     )
-    settings = gateway_settings(tmp_path, empty_valkey.url, oidc_issuers=issuers, database_url=SecretStr(any_sql_url))
+    url = SecretStr(request.getfixturevalue("any_sql_url")) if "any_sql_url" in request.fixturenames else None
+    settings = gateway_settings(tmp_path, empty_valkey.url, oidc_issuers=issuers, database_url=url)
     async with running_gateway(settings, office) as running:
         await running.add_tenant("acme")
         yield running
@@ -102,6 +103,7 @@ async def _audited(gateway: RunningGateway, action: str) -> list[Any]:
         return list((await connection.execute(query)).scalars())
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_a_person_joins_and_comes_again_with_pkce_state_and_nonce(browser: Browser) -> None:
     """The client keeps the verifier, the issuer sees its hash; each sign-in has a state and a nonce of its own."""
     first, again = await browser.me(tenant="default"), await browser.me(tenant="default")
@@ -115,34 +117,34 @@ async def test_a_person_joins_and_comes_again_with_pkce_state_and_nonce(browser:
     assert [record["by"] for record in await _audited(browser.gateway, "person.joined")] == ["open"]
 
 
-@pytest.mark.parametrize("alg", ["ES256", "EdDSA"])
-async def test_other_kinds_of_keys_are_as_good(browser: Browser, alg: str) -> None:
-    browser.issuer.use(alg)
-    assert (await browser.me(tenant="default"))["email"] == "ruth@razorpay.com"
+async def test_other_kinds_of_keys_are_as_good(browser: Browser) -> None:
+    for alg in ("ES256", "EdDSA"):
+        browser.issuer.use(alg)
+        assert (await browser.me(tenant="default"))["email"] == "ruth@razorpay.com"
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "a@razorpay.com.evil.com",
-        "x@evilrazorpay.com",
-        "a@sub.razorpay.com",
-        "a@rаzorpay.com",
-        "a@ｒazorpay.com",
-        "a@razorpay.com.",
-        "a@razorpay.com\0",
-        "a@razorpay.com\n",
-        "a@evil.com@razorpay.com",
-        '"a b"@razorpay.com',
-        "",
-        None,
-        ["a@razorpay.com"],
-    ],
-)
-async def test_an_address_that_is_not_quite_internal_is_external(browser: Browser, address: Any) -> None:
+NOT_QUITE_INTERNAL: list[Any] = [
+    "a@razorpay.com.evil.com",
+    "x@evilrazorpay.com",
+    "a@sub.razorpay.com",
+    "a@rаzorpay.com",
+    "a@ｒazorpay.com",
+    "a@razorpay.com.",
+    "a@razorpay.com\0",
+    "a@razorpay.com\n",
+    "a@evil.com@razorpay.com",
+    '"a b"@razorpay.com',
+    "",
+    None,
+    ["a@razorpay.com"],
+]
+
+
+async def test_an_address_that_is_not_quite_internal_is_external(browser: Browser) -> None:
     """case 13: also when the issuer vouches for it."""
-    browser.issuer.person = {"sub": "x", "email": address, "email_verified": True}
-    assert (await browser.me(tenant="default"))["clearance"] == "EXTERNAL"
+    for number, address in enumerate(NOT_QUITE_INTERNAL):
+        browser.issuer.person = {"sub": f"x{number}", "email": address, "email_verified": True}
+        assert (await browser.me(tenant="default"))["clearance"] == "EXTERNAL", address
 
 
 async def test_capitals_and_a_tag_change_nobody(browser: Browser) -> None:
@@ -154,15 +156,15 @@ async def test_capitals_and_a_tag_change_nobody(browser: Browser) -> None:
     assert await browser.me(tenant="default") == first
 
 
-@pytest.mark.parametrize("verified", [None, False, "true", "True", 1, "yes", [True], {"": True}])
-async def test_an_address_is_verified_by_exactly_true(browser: Browser, verified: Any) -> None:
+async def test_an_address_is_verified_by_exactly_true(browser: Browser) -> None:
     """case 14: whoever comes without is EXTERNAL, and takes nobody's address or account."""
     one_time = await _add(browser.gateway, "ruth@razorpay.com", "read", "admin")
-    del browser.issuer.person["email_verified"]
-    browser.issuer.person |= {} if verified is None else {"email_verified": verified}
-    somebody = await browser.me(tenant="default")
-    assert (somebody["clearance"], somebody["rights"]) == ("EXTERNAL", ["read"])
-    assert "razorpay" not in somebody["email"]
+    for number, verified in enumerate((None, False, "true", "True", 1, "yes", [True], {"": True})):
+        browser.issuer.person = {"sub": f"ruth-{number}", "email": "ruth@razorpay.com"}
+        browser.issuer.person |= {} if verified is None else {"email_verified": verified}
+        somebody = await browser.me(tenant="default")
+        assert (somebody["clearance"], somebody["rights"]) == ("EXTERNAL", ["read"]), verified
+        assert "razorpay" not in somebody["email"]
     body = {"email": "ruth@razorpay.com", "password": one_time, "new_password": "ruth's own password"}
     async with browser.gateway.client() as client:
         assert (await client.post(f"{AUTH}/login", json=body)).json()["person"]["rights"] == ["admin", "read"]
@@ -176,6 +178,7 @@ async def test_who_is_no_longer_vouched_for_is_external_at_once(browser: Browser
     assert (was["id"], was["clearance"], now["clearance"]) == (now["id"], "INTERNAL", "EXTERNAL")
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_a_changed_address_keeps_no_right(browser: Browser) -> None:
     """case 15: the same subject with another address is the same person, EXTERNAL, without what was granted."""
     answer = (await browser.sign_in(tenant="default")).json()
@@ -202,6 +205,7 @@ async def test_a_new_owner_of_an_address_is_not_the_old_one(browser: Browser) ->
     assert await _people(browser.gateway) == 2
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_nobody_takes_an_address_that_somebody_else_has(browser: Browser) -> None:
     """case 15: a person whose address becomes that of another one is let in as neither."""
     await browser.me(tenant="default")
@@ -230,6 +234,7 @@ async def test_whom_an_admin_added_comes_in_by_the_vouched_for_address_once(brow
     assert (await browser.sign_in(tenant="default")).status_code == 401
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_the_first_who_join_are_no_admins_and_racing_makes_one_person(browser: Browser) -> None:
     """case 16: 50 at once; the first person of a tenant too."""
     gone = [await browser.go(tenant="acme") for _ in range(50)]
@@ -273,12 +278,12 @@ def _lies(issuer: Issuer) -> dict[str, Callable[[Claims], str]]:
     }
 
 
-@pytest.mark.parametrize("lie", _lies(Issuer("http://127.0.0.1")))
-async def test_a_token_that_is_not_good_signs_nobody_in(browser: Browser, lie: str) -> None:
+async def test_a_token_that_is_not_good_signs_nobody_in(browser: Browser) -> None:
     """case 17."""
-    browser.issuer.token = _lies(browser.issuer)[lie]
-    refused = await browser.sign_in(tenant="default")
-    assert (refused.status_code, refused.json()["type"]) == (401, "urn:sluice:problem:login-refused")
+    for name, lie in _lies(browser.issuer).items():
+        browser.issuer.token = lie
+        refused = await browser.sign_in(tenant="default")
+        assert (refused.status_code, refused.json()["type"]) == (401, "urn:sluice:problem:login-refused"), name
     assert await _people(browser.gateway) == 1
     browser.issuer.token = None
     assert (await browser.sign_in(tenant="default")).status_code == 200, "the same with a good one"
@@ -328,6 +333,7 @@ async def test_an_address_that_is_told_at_userinfo_alone_counts_if_it_is_the_sam
     assert (await browser.sign_in(tenant="default")).status_code == 401
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_a_sign_in_ends_in_the_browser_that_began_it_and_once(browser: Browser) -> None:
     binding, answer = await browser.go(tenant="default")
     assert (await browser.come_back(secrets.token_urlsafe(32), answer)).status_code == 401
@@ -349,6 +355,7 @@ async def test_a_sign_in_that_took_too_long_is_begun_again(browser: Browser) -> 
     assert (await browser.come_back(binding, answer)).status_code == 401
 
 
+@pytest.mark.usefixtures("any_sql_url")
 async def test_which_tenant_is_meant(browser: Browser) -> None:
     """By name, and only one that the issuer is for; without, the only one where they are known."""
     refused = await browser.sign_in()
