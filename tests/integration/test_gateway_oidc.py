@@ -227,11 +227,14 @@ async def test_an_account_with_a_password_of_its_own_is_never_taken_over(browser
 
 
 async def test_whom_an_admin_added_comes_in_by_the_vouched_for_address_once(browser: Browser) -> None:
-    """With what they were granted; the next subject with the address does not."""
-    await _add(browser.gateway, "ruth@razorpay.com", "read", "upload")
+    """With what they were granted; the next subject with the address does not, nor does the one-time password."""
+    one_time = await _add(browser.gateway, "ruth@razorpay.com", "read", "upload")
     assert (await browser.me(tenant="default"))["rights"] == ["read", "upload"]
     browser.issuer.person["sub"] = "another"
     assert (await browser.sign_in(tenant="default")).status_code == 401
+    body = {"email": "ruth@razorpay.com", "password": one_time, "new_password": "a password of ruth's"}
+    async with browser.gateway.client() as client:
+        assert (await client.post(f"{AUTH}/login", json=body)).status_code == 401
 
 
 @pytest.mark.usefixtures("any_sql_url")

@@ -67,7 +67,7 @@ class Accounts(Protocol):
     async def credentials(self, email: str) -> list[Credentials]: ...
 
     async def set_password(self, person_id: str, password_hash: str) -> None:
-        """Replaces a password by one that its owner chose, and ends all their sessions."""
+        """Replaces a password by one that its owner chose, or by none, and ends all their sessions."""
         ...
 
     async def change(

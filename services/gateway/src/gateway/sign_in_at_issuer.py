@@ -186,11 +186,15 @@ class SignInAtIssuer:
     async def _connected(
         self, issuer: Issuer, person: Person, asserted: Asserted, *, link_sha256: str | None = None
     ) -> Person:
+        """From now on; a one-time password that waited to be replaced is good for nothing any more."""
+        added = await self._added(person.tenant, person.email)
         try:
             async with self.audit.together():
                 if link_sha256 is not None and await self.links.take(link_sha256) is None:
                     raise ConflictError("the link is used up")
                 await self.identities.connect(person, asserted, datetime.now(UTC))
+                if added and added[1]:
+                    await self.accounts.set_password(person.id, "")
                 await self.audit.record(_entry(person, "person.connected", by=issuer.name))
         except ConflictError as error:
             raise await self._refuse(issuer, person.tenant, "account exists", str(error)) from error
