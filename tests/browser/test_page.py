@@ -22,8 +22,9 @@ from tests.browser.journey import (
     upload,
     visit,
 )
-from tests.support.fake_gateway import name_number, problem_of
+from tests.support.fake_gateway import name_number
 from tests.support.page import CUSTOMER, PASSWORD, STAFF, Stage
+from tests.support.problems import problem_of
 
 pytestmark = pytest.mark.browser
 

@@ -9,8 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.support.fake_gateway import OPERATOR_TOKEN, problem_of
+from tests.support.fake_gateway import OPERATOR_TOKEN
 from tests.support.page import Stage, running_page
+from tests.support.problems import problem_of
 from tests.support.waiting import until
 
 HELD: dict[str, Any] = {"way": "chat", "requests": 36, "seen": [], "trespasses": [], "untried": []}

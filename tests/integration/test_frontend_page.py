@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_gateway import FakePerson, name_number, problem_of
+from tests.support.fake_gateway import FakePerson, name_number
 from tests.support.page import PASSWORD, STAFF, Stage, Visitor, running_page, shown
+from tests.support.problems import problem_of
 from tests.support.waiting import until
 
 PASSAGE = {"n": 1, "document_id": "d1", "title": "Refunds.pdf", "page": 3, "offset": 0, "access_level": "INTERNAL"}
@@ -62,7 +63,7 @@ def test_an_address_of_several_tenants_asks_for_the_tenant(stage: Stage) -> None
 
 
 def test_signing_out_ends_the_session_at_the_gateway_too(ruth: Visitor, stage: Stage) -> None:
-    assert ruth.http.post("/logout").headers["location"] == "/login"
+    assert ruth.http.post("/logout", data={"csrf": ruth.csrf()}).headers["location"] == "/login"
     assert f"token-{STAFF}" in stage.gateway.revoked
     assert ruth.http.get("/").status_code == 303
 
@@ -172,7 +173,10 @@ def test_tokens_are_merged_into_few_redraws(ruth: Visitor, stage: Stage) -> None
 def test_an_upload_goes_through_as_it_is(ruth: Visitor, stage: Stage) -> None:
     files = [("files", ("a.txt", b"first")), ("files", ("b.txt", b"second"))]
     response = ruth.http.post(
-        "/documents", files=files, data={"urls": "https://example.com/", "access_level": "EXTERNAL"}
+        "/documents",
+        files=files,
+        data={"urls": "https://example.com/", "access_level": "EXTERNAL"},
+        headers={"X-CSRF-Token": ruth.csrf()},
     )
     assert response.status_code == 202
     assert [job["name"] for job in response.json()["jobs"]] == ["a.txt", "b.txt", "https://example.com/"]

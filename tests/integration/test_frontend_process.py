@@ -11,8 +11,9 @@ from typing import BinaryIO
 
 import httpx2
 
-from tests.support.page import Stage, Visitor, serving
+from tests.support.page import Stage, Visitor
 from tests.support.ports import free_port
+from tests.support.serving import serving
 from tests.support.waiting import until
 
 

@@ -10,8 +10,9 @@ import pytest
 from starlette.routing import Mount
 
 from sluice_frontend.sessions import COOKIE
-from tests.support.page import CUSTOMER, STAFF, Stage, Visitor, page_app, running_page, serving, shown
+from tests.support.page import CUSTOMER, STAFF, Stage, Visitor, page_app, running_page, shown
 from tests.support.ports import free_port
+from tests.support.serving import serving
 
 DONE = ("done", {"tier": "gemini-2.5-pro", "finish_reason": "stop"})
 
@@ -194,7 +195,12 @@ def test_a_hidden_function_called_by_its_index_meets_the_gateway(eve: Visitor, s
 
 
 def test_an_upload_without_the_right_meets_the_gateway(eve: Visitor, stage: Stage) -> None:
-    response = eve.http.post("/documents", files={"files": ("a.txt", b"text")}, data={"access_level": "EXTERNAL"})
+    response = eve.http.post(
+        "/documents",
+        files={"files": ("a.txt", b"text")},
+        data={"access_level": "EXTERNAL"},
+        headers={"X-CSRF-Token": eve.csrf()},
+    )
     assert response.status_code == 403
     assert response.json()["detail"] == "This needs the right upload."
     assert stage.gateway.uploads == []

@@ -180,11 +180,12 @@ _BODIES: dict[tuple[str, str], Any] = {
     ("patch", "document_id"): {"access_level": "INTERNAL"},
     ("post", "answer_id"): {"verdict": "up"},
     ("post", "key_id"): {"overlap_seconds": 60},
+    ("post", "person_id"): {},
 }
 
 
-# Operators alone name them, and keys their own offers.
-_NOT_PEOPLES = ("slug", "stream", "task_id", "chain", "idempotency_key")
+# Operators alone name them, and keys their own offers; an issuer is no tenant's.
+_NOT_PEOPLES = ("slug", "stream", "task_id", "chain", "idempotency_key", "issuer")
 
 
 async def test_another_tenants_ids_are_not_found_in_any_route(gateway: RunningGateway) -> None:

@@ -12,6 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.support.fake_ways_in import FakeWaysIn
+from tests.support.problems import problem
+
 EVERY_RIGHT = ("read", "upload", "teach", "logs", "admin")
 OPERATOR_TOKEN = "the-operators-token"
 
@@ -66,6 +69,10 @@ class FakeGateway:
     selftest: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """The events of a self-test, which waits at `hold` before the last."""
     operator_headers: list[dict[str, str]] = field(default_factory=list)
+    ways: FakeWaysIn = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ways = FakeWaysIn(lambda body: self._let_in(self.people[0], body), self.refusals)
 
     def app(self) -> Starlette:
         return Starlette(
@@ -73,6 +80,7 @@ class FakeGateway:
                 Route("/healthz", _healthy),
                 Route("/api/v1/auth/login", self._login, methods=["POST"]),
                 Route("/api/v1/auth/logout", self._logout, methods=["POST"]),
+                *self.ways.routes(),
                 Route("/api/v1/me", self._me),
                 Route("/api/v1/chat", self._chat, methods=["POST"]),
                 Route("/api/v1/chat/requests/{id}", self._cancel, methods=["DELETE"]),
@@ -261,15 +269,6 @@ class FakeGateway:
     @staticmethod
     def _token(request: Request) -> str:
         return request.headers.get("authorization", "").removeprefix("Bearer ")
-
-
-def problem(kind: str, status: int, detail: str, errors: list[dict[str, str]] | None = None) -> Response:
-    return JSONResponse(problem_of(kind, status, detail, errors), status_code=status)
-
-
-def problem_of(kind: str, status: int, detail: str, errors: list[dict[str, str]] | None = None) -> dict[str, Any]:
-    told = {"type": f"urn:sluice:problem:{kind}", "title": kind.replace("-", " ").capitalize(), "status": status}
-    return told | {"detail": detail, "errors": errors or [], "request_id": "request-1"}
 
 
 def signed_out() -> Response:

@@ -3,8 +3,6 @@
 import asyncio
 import json
 import re
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 from pydantic import AnyHttpUrl
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -21,6 +18,7 @@ from sluice_frontend.app import create_app
 from sluice_frontend.settings import Settings, silence_gradio
 from tests.support.fake_gateway import FakeGateway, FakePerson
 from tests.support.ports import free_port
+from tests.support.serving import serving
 
 STAFF = "ruth@razorpay.com"
 CUSTOMER = "eve@example.com"
@@ -47,24 +45,6 @@ class Stage:
 
 
 @contextmanager
-def serving(app: ASGIApp, port: int) -> Iterator[None]:
-    """The app on this port, in a thread of its own."""
-    config = uvicorn.Config(app, port=port, log_level="error", lifespan="auto", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        end = time.monotonic() + 30
-        while not server.started and thread.is_alive() and time.monotonic() < end:
-            time.sleep(0.01)
-        assert server.started, "the server did not start"
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(15)
-
-
-@contextmanager
 def running_page(state_dir: Path) -> Iterator[Stage]:
     gateway_port, port = free_port(), free_port()
     stage = Stage(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{gateway_port}", state_dir)
@@ -87,6 +67,12 @@ class Visitor:
 
     def sign_in(self, email: str = STAFF, password: str = PASSWORD, **more: str) -> httpx2.Response:
         return self.http.post("/login", data={"email": email, "password": password, **more})
+
+    def csrf(self) -> str:
+        """The token of the forms, as the header's has it."""
+        found = re.search(r'name=\\*"csrf\\*" value=\\*"(\w+)', shown(self.call("greet")))
+        assert found
+        return found.group(1)
 
     def config(self) -> dict[str, Any]:
         found = re.search(r"window\.gradio_config = (\{.*?\});</script>", self.http.get("/").text)

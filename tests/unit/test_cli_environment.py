@@ -76,6 +76,16 @@ def test_each_secret_reaches_those_alone_who_work_with_it(tmp_path: Path) -> Non
     assert owners(tmp_path, "AWS_SECRET_ACCESS_KEY") == set()
 
 
+def test_ways_in_are_the_gateways_and_where_the_page_is_found_the_pages_too(tmp_path: Path) -> None:
+    for name in ("SLUICE_OIDC_ISSUERS", "SLUICE_SMTP_PASSWORD_FILE"):
+        assert owners(tmp_path, name, **{name: "[]"}) == {"gateway"}
+    assert owners(tmp_path, "SLUICE_PUBLIC_URL") == {"gateway", "frontend"}
+    found = {name: programs(tmp_path)[name].environment["SLUICE_PUBLIC_URL"] for name in ("gateway", "frontend")}
+    assert set(found.values()) == {"http://127.0.0.1:7860"}
+    outside = programs(tmp_path, SLUICE_PUBLIC_URL="https://support.example.com")["frontend"].environment
+    assert outside["SLUICE_PUBLIC_URL"] == "https://support.example.com"
+
+
 def test_who_embeds_gets_the_key_of_the_embedding_provider(tmp_path: Path) -> None:
     embedding = owners(tmp_path, "GEMINI_API_KEY", SLUICE_EMBEDDING_PROVIDER="gemini")
     assert embedding == {

@@ -10,11 +10,13 @@ from sluice_frontend.models import (
     Conversation,
     ConversationSummary,
     Document,
+    Issuer,
     Job,
     Passage,
     Progress,
     Turn,
     Waiting,
+    Ways,
 )
 from sluice_frontend.rendering.conversation import render_summaries, render_turns
 from sluice_frontend.rendering.documents import render_documents, render_jobs
@@ -108,7 +110,10 @@ def test_a_deleted_document_is_not_listed() -> None:
 
 
 def test_the_sign_in_page_never_repeats_a_password() -> None:
-    html = render_login(email=HOSTILE, tenant="", ask_tenant=False, ask_new_password=True, lines=["Wrong."], notice="")
+    ways = Ways(issuers=(Issuer(name="a", title=HOSTILE),), forgotten=True, sign_up=True)
+    html = render_login(
+        email=HOSTILE, tenant=HOSTILE, ask_tenant=False, ask_new_password=True, lines=["Wrong."], notice="", ways=ways
+    )
     assert html.count('value=""') == 2
     assert "<img" not in html
 

@@ -1,5 +1,6 @@
 """What must not start, and where things lie."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,54 @@ def test_the_self_tests_command_and_environment_are_read_as_json_and_shown_in_no
 def test_without_a_command_there_is_no_self_test_to_start() -> None:
     assert GatewaySettings().selftest_command == ()
     assert GatewaySettings().selftest_child_environment == {}
+
+
+_ISSUER: dict[str, Any] = {
+    "name": "acme",
+    "issuer": "https://acme.okta.com",
+    "client_id": "sluice",
+    "client_secret": "the-secret-of-a-client",
+    "tenants": ["default"],
+}
+_OUTSIDE = "https://support.example.com"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"oidc_issuers": [_ISSUER | {"issuer": "http://acme.okta.com"}]}, "https"),
+        ({"oidc_issuers": [_ISSUER | {"issuer": "https://somebody@acme.okta.com"}]}, "https"),
+        ({"oidc_issuers": [_ISSUER | {"issuer": "https://acme.okta.com?x=1"}]}, "https"),
+        ({"oidc_issuers": [_ISSUER | {"tenants": []}]}, "tenants"),
+        ({"oidc_issuers": [{"name": "acme", "client_secret": "the-secret-of-a-client"}]}, "client_id"),
+        ({"oidc_issuers": [_ISSUER | {"name": "../acme"}]}, "name"),
+        ({"oidc_issuers": [_ISSUER | {"client_secret_file": "/secret"}]}, "not both"),
+        ({"oidc_issuers": [_ISSUER | {"domains": ["acme.com"]}]}, "domains"),
+        ({"oidc_issuers": [_ISSUER, _ISSUER | {"issuer": "https://b.example"}]}, "same name"),
+        ({"oidc_issuers": [_ISSUER, _ISSUER | {"name": "b"}]}, "same issuer"),
+        ({"oidc_issuers": [_ISSUER], "public_url": "http://support.example.com"}, "SLUICE_PUBLIC_URL"),
+        ({"public_url": "support.example.com"}, "public_url"),
+        ({"smtp_url": "smtp://mail.example.com"}, "SLUICE_SMTP_FROM"),
+        ({"smtp_from": "sluice@example.com"}, "SLUICE_SMTP_URL"),
+        ({"smtp_url": "http://mail.example.com", "smtp_from": "a@example.com"}, "smtps://"),
+        ({"smtp_url": "smtp://a:b@mail.example.com", "smtp_from": "a@example.com"}, "in a file"),
+    ],
+)
+def test_ways_in_that_are_set_up_wrongly_stop_the_start(wrong: dict[str, Any], said: str) -> None:
+    """And no secret is repeated."""
+    with pytest.raises(ValidationError) as refused:
+        _settings(**{"public_url": _OUTSIDE, **wrong})
+    assert said in str(refused.value)
+    assert "secret-of" not in str(refused.value)
+    assert "input_value" not in str(refused.value), "pydantic cuts what it shows somewhere in the middle"
+
+
+def test_an_issuers_secret_is_read_at_each_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "secret"
+    told = {name: value for name, value in _ISSUER.items() if name != "client_secret"}
+    monkeypatch.setenv("SLUICE_OIDC_ISSUERS", json.dumps([told | {"client_secret_file": str(file)}]))
+    [issuer] = _settings(public_url=_OUTSIDE).oidc_issuers
+    for secret in ("first", "second"):
+        file.write_text(f"{secret}\n")
+        assert issuer.secret() == secret
+    assert (issuer.shown_as, issuer.may_join) == ("Acme", False)

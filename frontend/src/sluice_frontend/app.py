@@ -11,7 +11,7 @@ from gradio.themes import Base
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from sluice_frontend import login, operations, operators, uploads
+from sluice_frontend import at_issuer, links, login, operations, operators, uploads
 from sluice_frontend.guard import Guard, OriginCheck
 from sluice_frontend.headers import SecureHeaders
 from sluice_frontend.page.layout import create_page
@@ -22,12 +22,14 @@ from sluice_frontend.settings import Settings
 
 def create_app(settings: Settings, *, gateway: Gateway, closing: asyncio.Event) -> FastAPI:
     """`closing` is to be set when the server begins to stop: open tabs are then let go."""
-    seal = SessionSeal(_cookie_key(settings))
+    seal = SessionSeal(_cookie_key(settings), secure=settings.public_url.scheme == "https")
     app = FastAPI(
         title="Sluice", openapi_url=None, docs_url=None, redoc_url=None, middleware=_middleware(seal, closing)
     )
     app.include_router(operations.create_router(gateway))
     app.include_router(login.create_router(gateway, seal))
+    app.include_router(at_issuer.create_router(gateway, seal))
+    app.include_router(links.create_router(gateway, seal))
     app.include_router(operators.create_router(gateway))
     app.include_router(uploads.create_router(gateway, seal))
     app.mount("/page", StaticFiles(directory=str(files("sluice_frontend") / "static")))

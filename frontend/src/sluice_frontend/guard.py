@@ -13,7 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sluice_frontend.sessions import Session, SessionSeal
 
-_OPEN = re.compile(r"/(login|logout|operator(/leaks)?|healthz|readyz|metrics|page/[a-z.]+|robots\.txt|favicon\.ico)")
+_OPEN = re.compile(
+    r"/(login(/(with|oidc)/[a-z0-9-]+)?|logout|link|forgotten|sign-up|operator(/leaks)?|healthz|readyz|metrics|page/[a-z.]+"
+    r"|robots\.txt|favicon\.ico)"
+)
 # Gradio serves much more: file=, proxy=, config, info, call, run, monitoring. The page needs none of it.
 _USED = re.compile(
     r"/|/documents|/manifest\.json|/theme\.css|/(assets|static)/(?!.*\.\.)[\w./-]+"

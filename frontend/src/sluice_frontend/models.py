@@ -43,6 +43,33 @@ class SignedIn(Answered):
     person: Person
 
 
+class Issuer(Answered):
+    name: str
+    title: str
+
+
+class Ways(Answered):
+    """How one may sign in, beside a password."""
+
+    issuers: tuple[Issuer, ...] = ()
+    forgotten: bool = False
+    sign_up: bool = False
+
+
+class FoundLink(Answered):
+    """What a link that is good once is for."""
+
+    purpose: str
+    email: str
+    tenant: str
+    issuers: tuple[Issuer, ...] = ()
+
+
+class BegunSignIn(Answered):
+    authorization_url: str
+    expires_in: int
+
+
 class Passage(Answered):
     """A source, numbered from 1 within its answer; `score` is a cosine similarity."""
 

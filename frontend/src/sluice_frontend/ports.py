@@ -7,15 +7,18 @@ from datetime import datetime
 from typing import Protocol
 
 from sluice_frontend.models import (
+    BegunSignIn,
     ChatEvent,
     Conversation,
     ConversationSummary,
     Document,
     Fix,
+    FoundLink,
     Job,
     LogPage,
     Person,
     SignedIn,
+    Ways,
     Why,
 )
 
@@ -50,6 +53,22 @@ class Gateway(Protocol):
     async def ready(self) -> bool: ...
 
     async def sign_in(self, credentials: Credentials) -> SignedIn: ...
+
+    async def ways_in(self, tenant: str | None) -> Ways: ...
+
+    async def begin_at_issuer(
+        self, issuer: str, binding_sha256: str, *, tenant: str | None, link: str | None
+    ) -> BegunSignIn: ...
+
+    async def finish_at_issuer(self, issuer: str, answer: dict[str, str]) -> SignedIn: ...
+
+    async def look_at_link(self, link: str) -> FoundLink: ...
+
+    async def use_link(self, link: str, new_password: str) -> SignedIn: ...
+
+    async def forgotten(self, email: str, tenant: str | None) -> None: ...
+
+    async def sign_up(self, email: str, tenant: str) -> None: ...
 
     async def sign_out(self, token: str) -> None: ...
 

@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 COOKIE = "sluice_session"
 _PURPOSE = b"sluice-frontend session v1"
+_CSRF = b"sluice-frontend csrf v1"
 _NONCE_BYTES = 12
 
 
@@ -34,12 +37,32 @@ class Session:
     def expired(self) -> bool:
         return self.expires_at <= time.time()
 
+    @property
+    def csrf_token(self) -> str:
+        return csrf_token(self.token)
+
+    def vouches_for(self, given: str | None) -> bool:
+        """Whether a change was asked for by a page of this session."""
+        return hmac.compare_digest(self.csrf_token, given or "")
+
+
+def csrf_token(token: str) -> str:
+    """What the page's own forms carry. It tells nothing of the bearer token that it is made from."""
+    return hmac.digest(token.encode(), _CSRF, hashlib.sha256).hex()
+
+
+def cookie_name(name: str, *, secure: bool) -> str:
+    """With `__Host-` a browser takes the cookie from this host alone, over TLS, and gives it to no other."""
+    return f"__Host-{name}" if secure else name
+
 
 class SessionSeal:
-    """Seals sessions with AES-256-GCM."""
+    """Seals sessions with AES-256-GCM. `secure`: browsers come over https."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, *, secure: bool = False) -> None:
         self._cipher = AESGCM(key)
+        self.secure = secure
+        self.cookie = cookie_name(COOKIE, secure=secure)
 
     def seal(self, session: Session) -> str:
         nonce = os.urandom(_NONCE_BYTES)
@@ -49,7 +72,7 @@ class SessionSeal:
     def open(self, cookies: Mapping[str, str]) -> Session | None:
         """The session of these cookies; None if there is none, or it was changed, sealed by another key, or expired."""
         try:
-            data = base64.b64decode(cookies.get(COOKIE, ""), altchars=b"-_", validate=True)
+            data = base64.b64decode(cookies.get(self.cookie, ""), altchars=b"-_", validate=True)
             opened = self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], _PURPOSE)
         except (binascii.Error, ValueError, InvalidTag):
             return None

@@ -15,6 +15,10 @@ class Settings(BaseSettings):
     gateway_url: AnyHttpUrl = Field(
         default=AnyHttpUrl("http://127.0.0.1:8000"), description="The gateway that the page calls."
     )
+    public_url: AnyHttpUrl = Field(
+        default=AnyHttpUrl("http://127.0.0.1:7860"),
+        description="Where browsers find the page; with https its cookies are for this host and TLS alone.",
+    )
     host: str = Field(default="127.0.0.1", description="Address that the page's port is bound to.")
     page_port: int = Field(default=7860, ge=0, le=65535, description="Port of the page.")
     state_dir: Path = Field(default=Path(".sluice"), description="Folder of all state: keys, data, logs, run.")

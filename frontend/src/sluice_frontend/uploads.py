@@ -16,6 +16,8 @@ def create_router(gateway: Gateway, seal: SessionSeal) -> APIRouter:
         session = seal.open(request.cookies)
         if session is None:
             return JSONResponse({"detail": "Sign in again."}, status_code=401)
+        if not session.vouches_for(request.headers.get("x-csrf-token")):
+            return JSONResponse({"detail": "This request did not come from this page. Load it again."}, status_code=403)
         content_type = request.headers.get("content-type", "")
         try:
             reply = await gateway.submit(session.token, content_type, request.stream())

@@ -11,17 +11,20 @@ from pydantic import ValidationError
 from sluice_frontend.errors import GatewayError
 from sluice_frontend.models import (
     Answered,
+    BegunSignIn,
     ChatEvent,
     Conversation,
     ConversationSummary,
     Document,
     Fix,
+    FoundLink,
     Job,
     Listing,
     LogPage,
     Person,
     Problem,
     SignedIn,
+    Ways,
     Why,
 )
 from sluice_frontend.ports import Credentials, LogSearch, Reply
@@ -56,6 +59,34 @@ class HttpGateway:
     async def sign_in(self, credentials: Credentials) -> SignedIn:
         body = {name: value for name, value in vars(credentials).items() if value is not None}
         return _parsed(SignedIn, await self._call("POST", "/api/v1/auth/login", None, json=body))
+
+    async def ways_in(self, tenant: str | None) -> Ways:
+        query = {"tenant": tenant} if tenant else {}
+        return _parsed(Ways, await self._call("GET", "/api/v1/auth/ways", None, params=query))
+
+    async def begin_at_issuer(
+        self, issuer: str, binding_sha256: str, *, tenant: str | None, link: str | None
+    ) -> BegunSignIn:
+        body = {"tenant": tenant, "link": link, "binding_sha256": binding_sha256}
+        path = f"/api/v1/auth/oidc/{_segment(issuer)}/begin"
+        return _parsed(BegunSignIn, await self._call("POST", path, None, json=body))
+
+    async def finish_at_issuer(self, issuer: str, answer: dict[str, str]) -> SignedIn:
+        path = f"/api/v1/auth/oidc/{_segment(issuer)}/finish"
+        return _parsed(SignedIn, await self._call("POST", path, None, json=answer))
+
+    async def look_at_link(self, link: str) -> FoundLink:
+        return _parsed(FoundLink, await self._call("POST", "/api/v1/auth/links/look", None, json={"token": link}))
+
+    async def use_link(self, link: str, new_password: str) -> SignedIn:
+        body = {"token": link, "new_password": new_password}
+        return _parsed(SignedIn, await self._call("POST", "/api/v1/auth/links/use", None, json=body))
+
+    async def forgotten(self, email: str, tenant: str | None) -> None:
+        await self._call("POST", "/api/v1/auth/forgotten", None, json={"email": email, "tenant": tenant})
+
+    async def sign_up(self, email: str, tenant: str) -> None:
+        await self._call("POST", "/api/v1/auth/sign-up", None, json={"email": email, "tenant": tenant})
 
     async def sign_out(self, token: str) -> None:
         await self._call("POST", "/api/v1/auth/logout", token)

@@ -14,7 +14,7 @@ from sluice_frontend.page.logs import LogsTab
 from sluice_frontend.page.visitor import TokenOf, render_refusal, token_reader
 from sluice_frontend.ports import Gateway
 from sluice_frontend.rendering.header import render_header
-from sluice_frontend.sessions import SessionSeal
+from sluice_frontend.sessions import SessionSeal, csrf_token
 from sluice_frontend.settings import Settings
 
 
@@ -53,10 +53,11 @@ def _greeting(gateway: Gateway, token_of: TokenOf) -> Any:
     async def greet(request: gr.Request) -> tuple[Any, ...]:
         """The header, and what the person may see. Hiding is for looks: the gateway decides about every call."""
         try:
-            person = await gateway.person(token_of(request))
+            token = token_of(request)
+            person = await gateway.person(token)
         except GatewayError as error:
             return render_refusal(error.problem), *(skip() for _ in range(4))
-        return render_header(person), *_shown(person)
+        return render_header(person, csrf_token(token)), *_shown(person)
 
     return greet
 

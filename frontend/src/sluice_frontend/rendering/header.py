@@ -4,8 +4,9 @@ from sluice_frontend.models import Person
 from sluice_frontend.rendering.text import badge, inert
 
 
-def render_header(person: Person) -> str:
+def render_header(person: Person, csrf_token: str) -> str:
     return (
         f'<header><h1>Sluice</h1>{badge(person.clearance)}<span class="address">{inert(person.email)}</span>'
-        '<form method="post" action="/logout"><button type="submit" class="quiet">Sign out</button></form></header>'
+        f'<form method="post" action="/logout"><input type="hidden" name="csrf" value="{inert(csrf_token)}">'
+        '<button type="submit" class="quiet">Sign out</button></form></header>'
     )

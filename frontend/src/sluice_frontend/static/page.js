@@ -65,7 +65,8 @@ async function upload(form) {
   button.disabled = true;
   showMessage(form, []);
   try {
-    const response = await fetch("/documents", { method: "POST", body });
+    const headers = { "X-CSRF-Token": document.querySelector("[name=csrf]")?.value ?? "" };
+    const response = await fetch("/documents", { method: "POST", headers, body });
     if (response.status === 401) return location.assign("/login?expired=true");
     const answer = await response.json();
     if (!response.ok) return showMessage(form, problemLines(answer));

@@ -71,6 +71,8 @@ from gateway.routes import (
     knowledge,
     logs,
     offers,
+    oidc,
+    one_time_links,
     operators,
     selftest,
     system,
@@ -87,6 +89,7 @@ from gateway.teach import Teach
 from gateway.tenants import FirstAdmin, ensure_first_admin
 from gateway.trail import Trail
 from gateway.waiting import Explain
+from gateway.ways_in import ways_in
 from sluice.access import PassportSigner, PassportVerifier
 from sluice.broker import Broker
 from sluice.connection import end
@@ -131,6 +134,8 @@ def create_app(settings: GatewaySettings, *, adapters: Adapters) -> FastAPI:
     app.add_middleware(RequestContext, tracing=adapters.broker.tracing)
     for part in (identity, operators, dead_letters, indexes, keys, chat, conversations, knowledge, offers, fixes, logs):
         app.include_router(part.router)
+    app.include_router(oidc.router)
+    app.include_router(one_time_links.router)
     app.include_router(selftest.router)
     app.include_router(trail.chains)
     app.include_router(trail.router)
@@ -155,6 +160,7 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
     question_deadline = timedelta(seconds=settings.question_deadline_seconds)
     job_deadline = timedelta(seconds=settings.job_deadline_seconds)
     sources = SqlSources(adapters.database)
+    people = People(accounts=accounts, passwords=passwords, audit=audit)
     submit = Submit(
         catalog=catalog,
         blobs=adapters.blobs,
@@ -221,7 +227,8 @@ def _services(settings: GatewaySettings, adapters: Adapters) -> Services:
             lock_attempts=settings.login_lock_attempts,
             lock_window=timedelta(seconds=settings.login_lock_seconds),
         ),
-        people=People(accounts=accounts, passwords=passwords, audit=audit),
+        ways_in=ways_in(settings, adapters.database, people),
+        people=people,
         conversations=conversations_,
         ask=ask,
         listen=Listen(
@@ -307,6 +314,7 @@ def _lifespan(settings: GatewaySettings, adapters: Adapters, services: Services)
         logger.info("service.started")
         yield
         await end(signing, reconciler, dispatcher, relevelling)
+        await services.ways_in.close()
         await services.selftest.close()
         await services.listen.close()
         await adapters.broker.stop()

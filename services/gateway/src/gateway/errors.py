@@ -74,6 +74,13 @@ class LoginRefusedError(PermanentError):
     status = HTTPStatus.UNAUTHORIZED
 
 
+class TenantNeededError(PermanentError):
+    """They may sign in to several tenants, and did not say which one is meant."""
+
+    type = "tenant-needed"
+    status = HTTPStatus.CONFLICT
+
+
 class PasswordChangeRequiredError(PermanentError):
     type = "password-change-required"
     status = HTTPStatus.FORBIDDEN

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from gateway.errors import (
@@ -79,11 +79,18 @@ async def login(
         raise LoginRefusedError("the address or the password is wrong")
     await _change_password(accounts, passwords, audit, found, attempt)
     await forget_failures(accounts, found.person.email)
+    return await begin_session(accounts, audit, found.person, rules.session)
+
+
+async def begin_session(
+    accounts: Accounts, audit: AuditLog, person: Person, lifetime: timedelta, **how: str
+) -> Session:
+    """For who was found to be the person; `how` stands in the audit log."""
     token = new_token()
     async with audit.together():
-        await accounts.open_session(fingerprint(token), found.person.id, datetime.now(UTC) + rules.session)
-        await audit.record(_by(found.person, "person.signed-in"))
-    return Session(token=token, person=found.person, expires_in=int(rules.session.total_seconds()))
+        await accounts.open_session(fingerprint(token), person.id, datetime.now(UTC) + lifetime)
+        await audit.record(replace(_by(person, "person.signed-in"), detail=dict(how)))
+    return Session(token=token, person=person, expires_in=int(lifetime.total_seconds()))
 
 
 async def logout(accounts: Accounts, session: str) -> None:

@@ -88,6 +88,7 @@ tenants = Table(
     Column("slug", String(64), nullable=False, unique=True),
     Column("name", String(200), nullable=False),
     Column("internal_domains", JSON, nullable=False),
+    Column("sign_up", String(16), nullable=False, server_default="closed"),
     _time("created_at"),
     _time("suspended_at", nullable=True),
 )
@@ -121,6 +122,42 @@ login_attempts = Table(
     Column("address_sha256", String(64), primary_key=True),
     Column("attempts", Integer, nullable=False),
     _time("window_ends"),
+)
+
+# People by whom issuers say that they are, in each tenant.
+identities = Table(
+    "identities",
+    metadata,
+    _refers("tenant_id", "tenants", primary_key=True),
+    Column("issuer", String(300), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    _refers("person_id", "people"),
+    _time("created_at"),
+    UniqueConstraint("person_id", "issuer"),
+)
+
+handshakes = Table(
+    "handshakes",
+    metadata,
+    Column("state_sha256", String(64), primary_key=True),
+    Column("issuer", String(64), nullable=False),
+    Column("tenant_id", String(64)),
+    Column("link_sha256", String(64)),
+    Column("nonce", String(64), nullable=False),
+    Column("code_verifier", String(128), nullable=False),
+    Column("binding_sha256", String(64), nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("purpose", String(16), nullable=False),
+    _refers("tenant_id", "tenants"),
+    Column("person_id", String(64), ForeignKey("people.id", ondelete="CASCADE"), index=True),
+    Column("email", String(320), nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False, index=True),
 )
 
 documents = Table(

@@ -36,7 +36,7 @@ class People:
             ConflictError: the tenant has the address already.
         """
         person = _new_person(tenant, email, rights)
-        _may_grant(by, person, rights)
+        may_grant(by, person, rights)
         password = new_one_time_password()
         password_hash = await self.passwords.hash(password)
         async with self.audit.together():
@@ -46,7 +46,7 @@ class People:
 
     async def of(self, by: Person, page: Page, email: str | None) -> list[Person]:
         """Those of the tenant, or whoever has the address. Raises InvalidInputError: it is none."""
-        return await self.accounts.people(by.tenant.id, page, email=_address(email) if email is not None else None)
+        return await self.accounts.people(by.tenant.id, page, email=of_address(email) if email is not None else None)
 
     async def find(self, by: Person, person_id: str) -> Person:
         """Raises NotFoundError, also for another tenant's."""
@@ -59,7 +59,7 @@ class People:
         self, by: Person, person_id: str, *, rights: frozenset[Right] | None, suspended: bool | None
     ) -> Person:
         person = await self.find(by, person_id)
-        _may_grant(by, person, (rights or frozenset()) - person.rights)
+        may_grant(by, person, (rights or frozenset()) - person.rights)
         if suspended:
             _is_another(by, person, "suspend")
         granted = sorted(rights) if rights is not None else None
@@ -71,7 +71,7 @@ class People:
     async def sign_out(self, by: Person, person_id: str) -> None:
         """Raises NotFoundError, AccessDeniedError as `remove` does."""
         person = await self.find(by, person_id)
-        _may_grant(by, person, frozenset())
+        may_grant(by, person, frozenset())
         await logout_everywhere(self.accounts, self.audit, person, by)
 
     async def locked(self, people: Sequence[Person], failures: int) -> dict[str, datetime]:
@@ -82,14 +82,14 @@ class People:
     async def unlock(self, by: Person, person_id: str) -> None:
         """Raises NotFoundError, AccessDeniedError as `remove` does."""
         person = await self.find(by, person_id)
-        _may_grant(by, person, frozenset())
+        may_grant(by, person, frozenset())
         async with self.audit.together():
             await forget_failures(self.accounts, person.email)
             await self._note(by, "person.unlocked", person)
 
     async def remove(self, by: Person, person_id: str) -> None:
         person = await self.find(by, person_id)
-        _may_grant(by, person, frozenset())
+        may_grant(by, person, frozenset())
         _is_another(by, person, "remove")
         async with self.audit.together():
             await self.accounts.remove_person(person.id)
@@ -106,24 +106,29 @@ def _new_person(tenant: Tenant, email: str, rights: frozenset[Right]) -> Person:
     return Person(
         id=new_id(),
         tenant=tenant,
-        email=_address(email),
+        email=of_address(email),
         email_verified=True,
         rights=rights,
         created_at=datetime.now(UTC),
     )
 
 
-def _address(email: str) -> str:
+def of_address(email: str) -> str:
+    """In its one form. Raises InvalidInputError: not an e-mail address."""
     try:
         return normalise_email(email)
     except ValueError as error:
         raise InvalidInputError("email", str(error)) from error
 
 
-def _may_grant(by: Person | None, person: Person, rights: frozenset[Right]) -> None:
+def may_grant(by: Person | None, person: Person, rights: frozenset[Right]) -> None:
     """Who could make or change someone above themselves could sign in as them.
 
     An operator is no person: nobody has that right, and so nobody grants it.
+
+    Raises:
+        AccessDeniedError: a right or a clearance that `by` has not.
+        InvalidInputError: the right of operators.
     """
     if by is None:
         if Right.OPERATOR in rights:

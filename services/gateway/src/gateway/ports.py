@@ -1,10 +1,11 @@
 """What the use cases need from outside."""
 
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from gateway.arrivals import Asserted, Handshake, Link
 from gateway.records import (
     Answer,
     ApiKey,
@@ -63,6 +64,8 @@ class Accounts(Protocol):
         """Raises ConflictError when the tenant has the address already."""
         ...
 
+    async def set_sign_up(self, tenant_id: str, setting: str) -> None: ...
+
     async def person(self, person_id: str) -> Person | None: ...
     async def people(self, tenant_id: str, page: Page, *, email: str | None = None) -> list[Person]:
         """The tenant's, or the one of this address."""
@@ -71,7 +74,7 @@ class Accounts(Protocol):
     async def credentials(self, email: str) -> list[Credentials]: ...
 
     async def set_password(self, person_id: str, password_hash: str) -> None:
-        """Replaces a password by one that its owner chose, and ends all their sessions."""
+        """Replaces a password by one that its owner chose, or by none, and ends all their sessions."""
         ...
 
     async def change(
@@ -95,6 +98,75 @@ class Accounts(Protocol):
     async def attempted(self, addresses_sha256: Collection[str], least: int) -> dict[str, datetime]:
         """Those with so many attempts in the present window, and when that ends."""
         ...
+
+
+class Provider(Protocol):
+    """An OpenID Connect issuer."""
+
+    async def authorization_url(self, handshake: Handshake, state: str) -> str:
+        """Where a browser is sent to. Raises TransientError: the issuer does not answer as one."""
+        ...
+
+    async def redeem(self, handshake: Handshake, code: str) -> Asserted:
+        """Raises LoginRefusedError: code or token are not good. Raises TransientError."""
+        ...
+
+
+class Identities(Protocol):
+    """Whom issuers say that people are, and the sign-ins that were begun there."""
+
+    async def begin(self, state_sha256: str, handshake: Handshake) -> None: ...
+
+    async def take(self, state_sha256: str) -> Handshake | None:
+        """Once."""
+        ...
+
+    async def known(self, issuer: str, subject: str) -> list[Person]:
+        """Of all tenants."""
+        ...
+
+    async def of(self, person_id: str) -> set[str]:
+        """The issuers that a person has come from."""
+        ...
+
+    async def connect(self, person: Person, asserted: Asserted, at: datetime) -> None:
+        """Raises ConflictError: the person or the subject is connected to another."""
+        ...
+
+    async def set_address(self, person: Person) -> None:
+        """Takes on the person's address, whether it is verified, and rights; ends all their sessions.
+
+        Raises ConflictError: the tenant has another person with the address.
+        """
+        ...
+
+
+class Links(Protocol):
+    """One-time links, by the hashes of their tokens."""
+
+    async def add(self, link: Link, *, alone: bool) -> None:
+        """Alone: in place of those for the same person or address and end."""
+        ...
+
+    async def find(self, token_sha256: str) -> Link | None: ...
+
+    async def take(self, token_sha256: str) -> Link | None:
+        """Once; all others of the same person end with it."""
+        ...
+
+
+class Post(Protocol):
+    """Mail."""
+
+    async def send(self, to: str, subject: str, text: str) -> None:
+        """Raises OSError: it was not taken."""
+        ...
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does in the background what ends in mail; what fails there is logged."""
+        ...
+
+    async def close(self) -> None: ...
 
 
 class ApiKeys(Protocol):

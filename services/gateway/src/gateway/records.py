@@ -33,6 +33,7 @@ class Tenant:
     internal_domains: list[str]
     created_at: datetime
     suspended_at: datetime | None = None
+    sign_up: str = "closed"
 
 
 @dataclass(frozen=True, kw_only=True)

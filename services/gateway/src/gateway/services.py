@@ -36,6 +36,7 @@ from gateway.submit import Submit
 from gateway.teach import Teach
 from gateway.trail import Trail
 from gateway.waiting import Explain
+from gateway.ways_in import WaysIn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class Services:
     rates: Rates
     passwords: Passwords
     login_rules: LoginRules
+    ways_in: WaysIn
     people: People
     conversations: Conversations
     ask: Ask

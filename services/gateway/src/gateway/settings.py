@@ -2,9 +2,13 @@
 
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import SettingsConfigDict
 
+from gateway.adapters.smtp import SmtpServer
+from gateway.issuers import Issuer, is_private, one_name_each
 from sluice.access import Level, normalise_email
 from sluice.settings import CommonSettings, KeySettings
 
@@ -14,6 +18,8 @@ _MEGABYTE = 1024 * 1024
 
 
 class GatewaySettings(CommonSettings, KeySettings):
+    model_config = SettingsConfigDict(hide_input_in_errors=True)
+
     port: int = Field(
         default=8000,
         validation_alias=AliasChoices("port", "SLUICE_GATEWAY_PORT"),
@@ -44,6 +50,21 @@ class GatewaySettings(CommonSettings, KeySettings):
     login_lock_seconds: float = Field(
         default=86_400, gt=0, description="How long such failures are counted, from the first; then the lock ends."
     )
+    public_url: str = Field(
+        default="http://127.0.0.1:7860",
+        description="Where browsers find the page: links in mails and the way back from an issuer lead there.",
+    )
+    oidc_issuers: tuple[Issuer, ...] = Field(
+        default=(),
+        description="OpenID Connect issuers, as a JSON list of `name`, `issuer`, `client_id`, `client_secret_file`,"
+        " `tenants` (slugs), and if wanted `title` and `may_join`; docs/operations.md has examples.",
+    )
+    smtp_url: str | None = Field(
+        default=None,
+        description="Mail server that links are mailed by: `smtp://USER@HOST:587` (turned to TLS) or `smtps://`.",
+    )
+    smtp_password_file: Path | None = Field(default=None, description="The password of that user.")
+    smtp_from: str | None = Field(default=None, description="The address that mails come from.")
     question_deadline_seconds: float = Field(default=120, gt=0, description="When an unanswered question is given up.")
     job_deadline_seconds: float = Field(default=6 * 3600, gt=0, description="When an unfinished job is given up.")
     log_deadline_seconds: float = Field(default=60, gt=0, description="When an unanswered log search is given up.")
@@ -119,6 +140,34 @@ class GatewaySettings(CommonSettings, KeySettings):
     def _one_form(cls, value: str) -> str:
         return normalise_email(value)
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
+            raise ValueError("must be the address of the page, such as https://support.example.com")
+        return value.rstrip("/")
+
+    @field_validator("oidc_issuers")
+    @classmethod
+    def _issuers_are_told_apart(cls, value: tuple[Issuer, ...]) -> tuple[Issuer, ...]:
+        return one_name_each(value)
+
+    @model_validator(mode="after")
+    def _mail_is_complete(self) -> Self:
+        if (self.smtp_url is None) is not (self.smtp_from is None):
+            raise ValueError("SLUICE_SMTP_URL and SLUICE_SMTP_FROM go together")
+        if self.smtp_url and (
+            urlsplit(self.smtp_url).scheme not in ("smtp", "smtps") or urlsplit(self.smtp_url).password
+        ):
+            raise ValueError("SLUICE_SMTP_URL must be smtp:// or smtps://, and its password lies in a file")
+        return self
+
+    @model_validator(mode="after")
+    def _issuers_send_back_in_private(self) -> Self:
+        if self.oidc_issuers and not is_private(self.public_url):
+            raise ValueError("SLUICE_OIDC_ISSUERS needs a SLUICE_PUBLIC_URL that begins with https://")
+        return self
+
     @model_validator(mode="after")
     def _password_is_no_default(self) -> Self:
         if self.admin_password is None:
@@ -134,6 +183,12 @@ class GatewaySettings(CommonSettings, KeySettings):
     def selftest_child_environment(self) -> dict[str, str]:
         """Nothing of the gateway's own."""
         return {name: value.get_secret_value() for name, value in (self.selftest_environment or {}).items()}
+
+    @property
+    def smtp_server(self) -> SmtpServer | None:
+        if self.smtp_url is None or self.smtp_from is None:
+            return None
+        return SmtpServer(url=self.smtp_url, password_file=self.smtp_password_file, sender=self.smtp_from)
 
     @property
     def sql_url(self) -> str:

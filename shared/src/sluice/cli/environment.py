@@ -27,8 +27,11 @@ _SEALING = (*_INDEXING, "llm-router", "gateway")
 _OWNERS = {
     "SLUICE_ADMIN": "gateway",
     "SLUICE_DATABASE": "gateway",
+    "SLUICE_OIDC": "gateway",
     "SLUICE_OPERATOR": "gateway",
     "SLUICE_PASSPORT_KEY": "gateway",
+    "SLUICE_PUBLIC": "gateway",
+    "SLUICE_SMTP": "gateway",
     "SLUICE_CORA": "log-bridge",
     "SLUICE_LOG_SEARCH": "log-bridge",
     "SLUICE_PAGE": "frontend",
@@ -87,7 +90,7 @@ def of_service(name: str, lane: Level | None, settings: CliSettings, environment
     given |= {variable: environment[variable] for variable in _vendor(name, environment) if variable in environment}
     given |= _levels(name, lane, settings, environment)
     if name == "gateway":
-        given |= _selftest(settings, environment)
+        given |= _public(settings, environment) | _selftest(settings, environment)
     return given | ({"SLUICE_LANE": lane.value} if lane else {})
 
 
@@ -101,7 +104,14 @@ def _selftest(settings: CliSettings, environment: Mapping[str, str]) -> dict[str
 def _of_page(settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:
     plain = ("SLUICE_LOG_LEVEL", "SLUICE_SHUTDOWN_GRACE_SECONDS")
     kept = {name: value for name, value in environment.items() if name.startswith("SLUICE_PAGE") or name in plain}
+    kept |= _public(settings, environment)
     return kept | {"SLUICE_STATE_DIR": str(settings.state.root), "SLUICE_GATEWAY_URL": settings.gateway}
+
+
+def _public(settings: CliSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Where browsers find the page: here, unless something stands in front of it."""
+    here = f"http://{settings.reachable_host}:{settings.page_port}"
+    return {"SLUICE_PUBLIC_URL": environment.get("SLUICE_PUBLIC_URL", here)}
 
 
 def _shared(name: str, environment: Mapping[str, str]) -> dict[str, str]:

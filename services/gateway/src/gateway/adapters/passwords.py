@@ -20,7 +20,7 @@ class Argon2Passwords:
     async def verify(self, password: str, password_hash: str | None) -> bool:
         async with self._slots:
             matches = await asyncio.to_thread(self._verify, password, password_hash or self._decoy)
-        return matches and password_hash is not None
+        return matches and bool(password_hash)
 
     def _verify(self, password: str, password_hash: str) -> bool:
         try:

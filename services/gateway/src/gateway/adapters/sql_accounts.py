@@ -13,7 +13,7 @@ from gateway.models import login_attempts, people, sessions, tenants
 from gateway.records import Credentials, Page, Person, Tenant
 from sluice.access import Right
 
-_PERSON = select(people, *(column.label(f"tenant__{column.name}") for column in tenants.c)).join(tenants)
+PERSON = select(people, *(column.label(f"tenant__{column.name}") for column in tenants.c)).join(tenants)
 
 
 class SqlAccounts:
@@ -53,6 +53,10 @@ class SqlAccounts:
         async with self._database.write() as connection:
             await connection.execute(delete(sessions).where(sessions.c.person_id == person_id))
 
+    async def set_sign_up(self, tenant_id: str, setting: str) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(update(tenants).where(tenants.c.id == tenant_id).values(sign_up=setting))
+
     async def add_person(self, person: Person, password_hash: str, *, one_time: bool) -> None:
         row = values_of(person, rights=sorted(person.rights), tenant_id=person.tenant.id)
         del row["tenant"]
@@ -66,20 +70,20 @@ class SqlAccounts:
 
     async def person(self, person_id: str) -> Person | None:
         async with self._database.read() as connection:
-            row = (await connection.execute(_PERSON.where(people.c.id == person_id))).mappings().first()
-        return _person(row) if row else None
+            row = (await connection.execute(PERSON.where(people.c.id == person_id))).mappings().first()
+        return person_of(row) if row else None
 
     async def people(self, tenant_id: str, page: Page, *, email: str | None = None) -> list[Person]:
-        query = newest_first(_PERSON.where(people.c.tenant_id == tenant_id), people.c.created_at, people.c.id, page)
+        query = newest_first(PERSON.where(people.c.tenant_id == tenant_id), people.c.created_at, people.c.id, page)
         query = query if email is None else query.where(people.c.email == email)
         async with self._database.read() as connection:
-            return [_person(row) for row in (await connection.execute(query)).mappings()]
+            return [person_of(row) for row in (await connection.execute(query)).mappings()]
 
     async def credentials(self, email: str) -> list[Credentials]:
         async with self._database.read() as connection:
-            rows = (await connection.execute(_PERSON.where(people.c.email == email))).mappings().all()
+            rows = (await connection.execute(PERSON.where(people.c.email == email))).mappings().all()
         return [
-            Credentials(person=_person(row), password_hash=row["password_hash"], one_time=row["password_one_time"])
+            Credentials(person=person_of(row), password_hash=row["password_hash"], one_time=row["password_one_time"])
             for row in rows
         ]
 
@@ -121,7 +125,7 @@ class SqlAccounts:
     async def all_signed_in(self, tokens_sha256: Iterable[str]) -> dict[str, Person]:
         """By their tokens; without those whose session ended, and who or whose tenant is suspended."""
         query = (
-            _PERSON.add_columns(sessions.c.token_sha256.label("session"))
+            PERSON.add_columns(sessions.c.token_sha256.label("session"))
             .join(sessions)
             .where(sessions.c.token_sha256.in_(list(tokens_sha256)))
             .where(sessions.c.expires_at > datetime.now(UTC))
@@ -129,7 +133,7 @@ class SqlAccounts:
         )
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).mappings().all()
-        return {row["session"]: _person(row) for row in rows}
+        return {row["session"]: person_of(row) for row in rows}
 
     async def close_session(self, token_sha256: str) -> None:
         async with self._database.write() as connection:
@@ -168,7 +172,7 @@ class SqlAccounts:
             return {row[0]: row[1] for row in await connection.execute(tried)}
 
 
-def _person(row: RowMapping) -> Person:
+def person_of(row: RowMapping) -> Person:
     return record_of(
         Person,
         row,

@@ -32,6 +32,14 @@ class Call:
         return f"{self.method} {self.path}"
 
 
+GUESSED_WAYS_IN = (
+    f"POST {API}/auth/oidc/{{issuer}}/begin",
+    f"POST {API}/auth/oidc/{{issuer}}/finish",
+    f"POST {API}/auth/links/look",
+    f"POST {API}/auth/links/use",
+)
+
+
 def make(*calls: Call) -> Attempt:
     def attempt(stage: Stage, record: Record) -> None:
         for call in calls:
@@ -136,6 +144,21 @@ def guessed_password(stage: Stage, record: Record) -> None:
     login = {"email": guessed.email, "tenant": guessed.tenant, "password": "a guess"}
     for asker in stage.askers:
         record.refused(asker, f"POST {route}", record.send(asker, "POST", route, json=login))
+
+
+def guessed_ways_in(stage: Stage, record: Record) -> None:
+    """Nobody has begun at an issuer, or was given a link."""
+    guess = "guessed-" * 5
+    bodies: list[dict[str, Any]] = [
+        {"binding_sha256": "0" * 64},
+        {"state": guess, "binding": guess, "code": guess},
+        {"token": guess},
+        {"token": guess, "new_password": "a guessed password"},
+    ]
+    for asker in stage.askers:
+        for route, sent in zip(GUESSED_WAYS_IN, bodies, strict=True):
+            method, _, path = route.partition(" ")
+            record.refused(asker, route, record.send(asker, method, path.replace("{issuer}", "guessed"), json=sent))
 
 
 def made_keys(stage: Stage, record: Record) -> None:
