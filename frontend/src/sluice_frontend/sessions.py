@@ -43,7 +43,7 @@ class Session:
 
     def vouches_for(self, given: str | None) -> bool:
         """Whether a change was asked for by a page of this session."""
-        return hmac.compare_digest(self.csrf_token, given or "")
+        return hmac.compare_digest(self.csrf_token.encode(), (given or "").encode())
 
 
 def csrf_token(token: str) -> str:
