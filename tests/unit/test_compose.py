@@ -1,6 +1,7 @@
 """docker-compose.yml against the code: what each container is given, without starting one."""
 
 import fnmatch
+import secrets
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def test_a_lane_starts_with_what_it_is_given(name: str, tmp_path: Path, monkeypa
     """The settings themselves refuse a lane without its levels, and a user of Redis without a password."""
     for variable, value in environment(name).items():
         monkeypatch.setenv(variable, "" if str(value).startswith("${") else str(value))
-    (tmp_path / "password").write_text("secret")
+    (tmp_path / "password").write_text(secrets.token_urlsafe(24))
     monkeypatch.setenv("SLUICE_REDIS_PASSWORD_FILE", str(tmp_path / "password"))
     assert settings_of(name)(port=8000).lane == name.rpartition("-")[2].upper()  # type: ignore[call-arg, attr-defined]
 
