@@ -102,10 +102,9 @@ def ask_there(system: System, before: People, tenant: Any) -> None:
     wait_for(lambda: "Runa" in carl.ask(FIX["question"]).text, "the fix", seconds=120)
     for question in ("What word opens the vault of Skagen?", "What does the cellar of Skagen hold?"):
         assert not {"quillfeather", "amber"} & set(carl.ask(question).text.replace(".", "").split())
-    wait_for(lambda: all(item["state"] != "pending" for item in listed(asha)), "what was under way", seconds=120)
+    wait_for(lambda: all(item["state"] == "done" for item in listed(asha)), "what was under way", seconds=180)
     wait_for(lambda: whole(system, slug), "an index of what the blob store has", seconds=120)
-    for item in listed(asha):
-        assert (item["state"], item["chunk_count"]) == ("done", 1), item
+    assert {item["chunk_count"] for item in listed(asha)} == {1}
     verified = run(system, "audit", "verify", "--json")
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
