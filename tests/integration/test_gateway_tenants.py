@@ -2,11 +2,15 @@
 
 import asyncio
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
+from gateway.errors import LoginRefusedError
+from gateway.login import begin_session
 from gateway.models import audit, jobs
 from sluice.access import Level
 from sluice.messages import BulkDocumentSubmitted, QuestionAsked
@@ -66,6 +70,31 @@ async def test_nobody_of_a_suspended_tenant_may_act_until_it_is_resumed(any_gate
         "tenant.suspended",
         "tenant.resumed",
     ]
+
+
+@pytest.mark.parametrize("whole_tenant", [True, False])
+async def test_a_sign_in_that_a_suspension_overtakes_opens_no_session(
+    any_gateway: RunningGateway, whole_tenant: bool
+) -> None:
+    """case 19: else it would be good when the suspension is lifted."""
+    accounts = any_gateway.services.accounts
+    [found] = await accounts.credentials(any_gateway.settings.admin_email)
+    person, later = found.person, datetime.now(UTC) + timedelta(hours=1)
+
+    async def suspend(at: datetime | None) -> None:
+        if whole_tenant:
+            await accounts.suspend_tenant(person.tenant.id, at)
+        else:
+            await accounts.change(person.id, rights=None, suspended_at=at, suspend=at is not None)
+
+    await suspend(later)
+    assert not await accounts.open_session("a" * 64, person.id, later)
+    with pytest.raises(LoginRefusedError):
+        await begin_session(accounts, any_gateway.services.audit, person, timedelta(hours=1))
+    await suspend(None)
+    assert await accounts.signed_in("a" * 64) is None
+    assert await accounts.open_session("b" * 64, person.id, later)
+    assert "person.signed-in" not in await _actions(any_gateway)
 
 
 async def test_a_stream_ends_when_its_tenant_is_suspended(gateway: RunningGateway, workers: Workers) -> None:

@@ -85,10 +85,15 @@ async def login(
 async def begin_session(
     accounts: Accounts, audit: AuditLog, person: Person, lifetime: timedelta, **how: str
 ) -> Session:
-    """For who was found to be the person; `how` stands in the audit log."""
+    """For who was found to be the person; `how` stands in the audit log.
+
+    Raises:
+        LoginRefusedError: they, or their tenant, were suspended at this moment.
+    """
     token = new_token()
     async with audit.together():
-        await accounts.open_session(fingerprint(token), person.id, datetime.now(UTC) + lifetime)
+        if not await accounts.open_session(fingerprint(token), person.id, datetime.now(UTC) + lifetime):
+            raise LoginRefusedError("the address or the password is wrong")
         await audit.record(replace(_by(person, "person.signed-in"), detail=dict(how)))
     return Session(token=token, person=person, expires_in=int(lifetime.total_seconds()))
 

@@ -112,12 +112,17 @@ class SqlAccounts:
         async with self._database.write() as connection:
             await connection.execute(delete(people).where(people.c.id == person_id))
 
-    async def open_session(self, token_sha256: str, person_id: str, expires_at: datetime) -> None:
+    async def open_session(self, token_sha256: str, person_id: str, expires_at: datetime) -> bool:
+        may = (people.c.id == person_id, people.c.suspended_at.is_(None), tenants.c.suspended_at.is_(None))
+        locked = select(people.c.id).join(tenants).where(*may).with_for_update(read=True)
         async with self._database.write() as connection:
             await connection.execute(delete(sessions).where(sessions.c.expires_at < datetime.now(UTC)))
+            if (await connection.execute(locked)).first() is None:
+                return False
             await connection.execute(
                 insert(sessions).values(token_sha256=token_sha256, person_id=person_id, expires_at=expires_at)
             )
+        return True
 
     async def signed_in(self, token_sha256: str) -> Person | None:
         return (await self.all_signed_in([token_sha256])).get(token_sha256)
