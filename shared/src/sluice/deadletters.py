@@ -1,10 +1,9 @@
 """The dead letters of all streams, for operators: count, list, look at, put back, discard. Their bytes never change."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
 from redis.exceptions import ResponseError
 
@@ -119,8 +118,10 @@ class DeadLetters:
 
     async def counts(self) -> dict[str, int]:
         """How many each stream has; streams without any are left out."""
-        counts = await asyncio.gather(*(self._redis.xlen(Keys(stream).dead) for stream in STREAMS))
-        return {stream: count for stream, count in zip(STREAMS, counts, strict=True) if count}
+        pipeline = self._redis.pipeline(transaction=False)
+        for stream in STREAMS:
+            pipeline.xlen(Keys(stream).dead)
+        return {stream: count for stream, count in zip(STREAMS, await pipeline.execute(), strict=True) if count}
 
     async def page(
         self, streams: Sequence[str], limit: int, before: tuple[int, int, str] | None = None
@@ -128,13 +129,13 @@ class DeadLetters:
         """The newest letters of these streams whose place comes before the one that is given."""
         start = f"{before[0]}-{before[1]}" if before else "+"
         # One more of each: a letter that died in the same moment as `before` may have to be left out.
-        lists = await asyncio.gather(*(self._newest(stream, start, limit + 1) for stream in streams))
-        letters = sorted((letter for found in lists for letter in found), key=lambda letter: letter.place, reverse=True)
+        pipeline = self._redis.pipeline(transaction=False)
+        for stream in streams:
+            await self._list(keys=[Keys(stream).dead], args=[start, limit + 1, LARGEST_LISTED], client=pipeline)
+        found = zip(streams, await pipeline.execute(), strict=True)
+        letters = [DeadLetter.parse(stream, *letter) for stream, letters in found for letter in letters]
+        letters.sort(key=lambda letter: letter.place, reverse=True)
         return [letter for letter in letters if before is None or letter.place < before][:limit]
-
-    async def _newest(self, stream: str, start: str, count: int, largest: int = LARGEST_LISTED) -> list[DeadLetter]:
-        found: Any = await self._list(keys=[Keys(stream).dead], args=[start, count, largest])
-        return [DeadLetter.parse(stream, *letter) for letter in found]
 
     async def get(self, stream: str, letter_id: str) -> DeadLetter | None:
         """The letter with all its bytes."""
