@@ -1,6 +1,7 @@
 """What a newcomer does in a browser on a running Sluice: sign in, upload, ask, read a cited answer, open its source."""
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,6 +97,16 @@ def ask(page: Page, question: str) -> None:
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#live .question")).to_have_text(question)
     expect(page.locator("#live .outcome")).to_be_visible(timeout=60_000)
+
+
+def correct(page: Page, answer: str, *, instead_of: str) -> None:
+    """Correct the answer that was just given, and wait until that is in effect."""
+    page.get_by_role("button", name="Correct this answer").click()
+    written = page.get_by_label("The right answer")
+    expect(written).to_have_value(re.compile(re.escape(instead_of)))  # else it is filled in after what is typed
+    written.fill(answer)
+    page.get_by_role("button", name="Save correction").click()
+    expect(page.get_by_text("It takes effect with the next question.")).to_be_visible()
 
 
 def open_first_citation(page: Page) -> str:

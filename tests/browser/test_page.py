@@ -1,7 +1,6 @@
 """The page in a real Chromium, before a stand-in for the gateway."""
 
 import json
-import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from tests.browser.journey import (
     Site,
     all_named,
     ask,
+    correct,
     open_first_citation,
     photograph,
     sign_in,
@@ -151,13 +151,8 @@ def test_a_conversation_survives_a_reload_and_opens_the_sources_of_earlier_turns
 
 def test_an_answer_is_corrected_with_the_question_filled_in(page: Page, stage: Stage) -> None:
     ask(page, QUESTION)
-    page.get_by_role("button", name="Correct this answer").click()
+    correct(page, "Five days.", instead_of="five to seven")
     expect(page.get_by_label("Question", exact=True)).to_have_value(QUESTION)
-    # Else it is filled in after what is typed.
-    expect(page.get_by_label("The right answer")).to_have_value(re.compile("five to seven"))
-    page.get_by_label("The right answer").fill("Five days.")
-    page.get_by_role("button", name="Save correction").click()
-    expect(page.get_by_text("It takes effect with the next question.")).to_be_visible()
     assert stage.gateway.fixes == [{"question": QUESTION, "answer": "Five days.", "access_level": "INTERNAL"}]
 
 

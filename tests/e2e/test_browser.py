@@ -11,6 +11,7 @@ from tests.browser.journey import (
     Site,
     ask,
     chromium,
+    correct,
     open_first_citation,
     photograph,
     sign_in,
@@ -50,14 +51,8 @@ def test_a_newcomer_uploads_a_pdf_reads_a_cited_answer_corrects_it_and_searches_
         assert "page 2" in source
         assert "INTERNAL" in source
         photograph(page, "system-chat")
-        page.get_by_role("button", name="Correct this answer").click()
-        page.get_by_label("The right answer").fill("Since the storm it is cleaned every Friday.")
-        page.get_by_role("button", name="Save correction").click()
-        expect(page.get_by_text("takes effect")).to_be_visible()
-        for _ in range(20):  # the correction is on its way to the index: it takes effect in a moment
-            ask(page, "When is the lighthouse lamp cleaned?")
-            if "every Friday" in page.locator("#live").inner_text():
-                break
+        correct(page, "Since the storm it is cleaned every Friday.", instead_of="every Tuesday")
+        ask(page, "When is the lighthouse lamp cleaned?")
         expect(page.locator("#live")).to_contain_text("every Friday")
         page.get_by_role("tab", name="Logs").click()
         page.get_by_role("button", name="Search").click()
